@@ -1,0 +1,38 @@
+"""Tells testinfra which test hosts a scenario has, for the tests of every role and of the whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import testinfra
+import yaml
+from testinfra.host import Host
+
+
+def scenario_hosts() -> list[str]:
+    """Names of the hosts in the running scenario's inventory; none outside of molecule."""
+    scenario = os.environ.get("MOLECULE_SCENARIO_DIRECTORY")
+    if scenario is None:
+        return []
+    inventory = yaml.safe_load((Path(scenario) / "inventory.yml").read_text(encoding="utf-8"))
+    found: set[str] = set()
+    groups = [inventory["all"]]
+    while groups:
+        group = groups.pop() or {}
+        found |= set(group.get("hosts", {}))
+        groups += group.get("children", {}).values()
+    return sorted(found)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Runs a test that takes `host` once for each host of the scenario."""
+    if names := scenario_hosts():
+        config.option.hosts = ",".join(f"podman://edge-test-{name}" for name in names)
+
+
+@pytest.fixture(scope="session")
+def hosts() -> dict[str, Host]:
+    """All hosts of the scenario by name, for tests that follow a reading from one to the next."""
+    return {name: testinfra.get_host(f"podman://edge-test-{name}") for name in scenario_hosts()}
