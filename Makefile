@@ -1,0 +1,41 @@
+# Two cores and a few gigabytes are enough. `make help` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo demo-down test test-full lint unit scenarios clean
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+IN_HOSTS := python3 tools/testhosts.py run --
+ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+bootstrap: ## install on this machine what the rest needs, and say what
+	@sh tools/bootstrap.sh
+
+demo: bootstrap ## three hosts, the whole system on them, readings, a live table
+	@$(IN_HOSTS) python tools/demo.py
+
+demo-down: ## remove the demo's hosts and their network
+	@python3 tools/testhosts.py down demo
+
+test: bootstrap lint unit scenarios ## what CI runs: lint, unit tests, every scenario
+	@$(IN_HOSTS) sh tools/scenarios.sh default
+
+test-full: test ## the same and the scenarios that take long
+	@$(IN_HOSTS) sh tools/scenarios.sh single_node
+
+lint: ## ruff, mypy, yamllint, ansible-lint
+	ruff check .
+	ruff format --check .
+	mypy bridge simulator spark_app sql telemetry tools roles/artifact/files conftest.py
+	yamllint --strict .
+	ansible-lint --offline --profile production
+
+unit: ## tests that need no test host
+	pytest tests
+
+scenarios: ## the scenario of each role
+	@$(IN_HOSTS) sh tools/scenarios.sh $(addprefix roles/,$(ROLES))
+
+clean: demo-down ## remove the test hosts and what was built here; the artifact cache stays
+	@python3 tools/testhosts.py down test
+	rm -rf .venv build results
