@@ -11,8 +11,9 @@ help: ## list the targets
 bootstrap: ## install on this machine what the rest needs, and say what
 	@sh tools/bootstrap.sh
 
-demo: bootstrap ## three hosts, the whole system on them, readings, a live table
-	@$(IN_HOSTS) python tools/demo.py
+demo: ## three hosts, the whole system on them, readings, a live table
+	@started=$$(date +%s); sh tools/bootstrap.sh && \
+	DEMO_BOOTSTRAP_SECONDS=$$(($$(date +%s) - started)) $(IN_HOSTS) python -m tools.demo
 
 demo-down: ## remove the demo's hosts and their network
 	@python3 tools/testhosts.py down demo

@@ -19,8 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 STATE = Path("/run/edge-telemetry")
 PACKAGES = (
-    "podman crun conmon netavark aardvark-dns fuse-overlayfs iptables nftables mmdebstrap"
-).split()
+    *("podman", "crun", "conmon", "netavark", "aardvark-dns", "fuse-overlayfs"),
+    *("iptables", "nftables", "mmdebstrap"),
+)
 IMAGE_PACKAGES = (
     "systemd,systemd-sysv,dbus,python3,python3-apt,sudo,iproute2,ca-certificates,procps,curl"
 )

@@ -158,7 +158,7 @@ def project_version() -> str:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     own = re.search(r'(?m)^version = "([^"]+)"', text)
     if own is None:
-        message = f"{ROOT}/pyproject.toml has no line `version = \"…\"`; add it"
+        message = f'{ROOT}/pyproject.toml has no line `version = "…"`; add it'
         raise FetchError(message)
     return f"{own[1]}+{digest.hexdigest()[:12]}"
 
@@ -274,7 +274,9 @@ def main() -> None:
         try:
             done = {n: fetch(n, table["artifact_table"][n], options) for n in options.names}
         except KeyError as error:
-            sys.exit(f"artifact: no artifact {error} in the table; it has {[*table['artifact_table']]}")
+            sys.exit(
+                f"artifact: no artifact {error} in the table; it has {[*table['artifact_table']]}"
+            )
         except FetchError as error:
             sys.exit(f"artifact: {error}")
     print(json.dumps(done))

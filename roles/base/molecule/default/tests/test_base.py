@@ -16,4 +16,6 @@ def test_no_unit_failed(host: Host) -> None:
 
 
 def test_journal_is_bounded(host: Host) -> None:
-    assert "SystemMaxUse=200M" in host.check_output("systemd-analyze cat-config systemd/journald.conf")
+    assert "SystemMaxUse=200M" in host.check_output(
+        "systemd-analyze cat-config systemd/journald.conf"
+    )

@@ -1,0 +1,1 @@
+"""MQTT to Kafka: a gateway's service that acknowledges only what Kafka has taken."""

@@ -1,0 +1,215 @@
+"""The Kafka side: sends records and tells when each one is safe there."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from bridge import log
+from bridge.metrics import Metrics
+from bridge.relay import Record, to_dead_letter
+from bridge.settings import Settings
+
+# What is wrong with the record itself. Anything else that librdkafka does not retry by itself is
+# wrong with the set-up (a topic missing, no right to write), and ends the program.
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE})
+_REFUSED = _TOO_LARGE | {
+    KafkaError.INVALID_MSG,
+    KafkaError.INVALID_RECORD,
+    KafkaError.INVALID_TIMESTAMP,
+}
+_ABANDONED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
+_RETRY_SECONDS = 0.1
+_TOPIC_MISSING_SECONDS = 300  # how long records wait for a topic that is yet to be created
+
+
+class Forwarder:
+    """Sends to Kafka with an idempotent producer that retries for ever.
+
+    While Kafka is away records stay in memory, and unsettled; that is what holds the MQTT broker
+    back. Their number is bounded by the receiver's window, their bytes by the producer's queue.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, fail: Callable[[str], None]) -> None:
+        """Make the producer; `fail` ends the program and is given the reason."""
+        self._settings = settings
+        self._metrics = metrics
+        self._fail = fail
+        self._reached = log.State()
+        self._trouble = log.State()
+        self._closing = False
+        self._epoch = 0  # counts the calls of abandon
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.kafka_bootstrap_servers,
+                "client.id": settings.session_id,
+                "enable.idempotence": True,
+                "acks": "all",
+                "message.timeout.ms": 0,
+                "linger.ms": 5,
+                "compression.type": "lz4",
+                # Only the Kafka broker is to judge what is too large. A batch stays within
+                # batch.size, which every broker takes by default.
+                "message.max.bytes": 16 * 1024 * 1024,
+                "queue.buffering.max.kbytes": 128 * 1024,
+                "topic.metadata.propagation.max.ms": _TOPIC_MISSING_SECONDS * 1000,
+                "reconnect.backoff.max.ms": 5000,
+                "statistics.interval.ms": 5000,
+                "stats_cb": self._on_statistics,
+                "error_cb": self._on_error,
+                "log_level": 2,  # _on_error says the same once
+            }
+        )
+
+    def send(self, record: Record, settled: Callable[[], None]) -> None:
+        """Send a record; `settled` is called, by another thread, when Kafka has it for good.
+
+        Blocks while the producer's queue is full. Does not call `settled` when the program ends
+        before.
+        """
+
+        def delivered() -> None:
+            self._metrics.forwarded.inc()
+            settled()
+
+        def refused(error: KafkaError) -> None:
+            if error.code() in _REFUSED:
+                self._bury(record, error, settled)
+            else:
+                self._give_up(self._settings.kafka_topic, error)
+
+        self._produce(self._settings.kafka_topic, record, delivered, refused)
+
+    def serve(self, seconds: float) -> None:
+        """Deliver Kafka's reports, waiting for the first of them up to so long."""
+        self._producer.poll(seconds)
+
+    def check(self) -> bool:
+        """Tell whether a broker answers and has both topics. Takes a second at most."""
+        settings = self._settings
+        try:
+            present = self._producer.list_topics(timeout=1).topics
+        except KafkaException as problem:
+            self._unreachable(problem.args[0].str())
+            return False
+        wanted = {settings.kafka_topic, settings.kafka_dead_letter_topic}
+        if missing := sorted(wanted - present.keys()):
+            self._reached.enter(
+                logging.ERROR,
+                "kafka_topic_missing",
+                topics=",".join(missing),
+                todo="create them; the bridge waits",
+            )
+            return False
+        self._reachable()
+        return True
+
+    def abandon(self) -> None:
+        """Forget what is not yet sent, because its source will deliver it again.
+
+        Without this each new MQTT connection while Kafka is away would add a window of copies.
+        """
+        self._epoch += 1
+        self._producer.purge(in_queue=True, in_flight=False, blocking=False)
+
+    def drain(self, seconds: float) -> int:
+        """Wait so long for what is under way, take no more; return how many records are left."""
+        deadline = time.monotonic() + seconds
+        self._closing = True
+        left = self._producer.flush(seconds)
+        # A report may have sent a dead letter.
+        return self._producer.flush(max(0.0, deadline - time.monotonic())) if left == 0 else left
+
+    def _produce(
+        self,
+        topic: str,
+        record: Record,
+        delivered: Callable[[], None],
+        refused: Callable[[KafkaError], None],
+    ) -> None:
+        epoch = self._epoch
+
+        def report(error: KafkaError | None, _: Message) -> None:
+            if error is None:
+                delivered()
+            elif error.code() not in _ABANDONED:
+                refused(error)
+            elif epoch == self._epoch:  # the purge ran late, and caught a record sent after it
+                self._produce(topic, record, delivered, refused)
+
+        while True:
+            try:
+                self._producer.produce(
+                    topic,
+                    key=record.key,
+                    value=record.value,
+                    headers=list(record.headers),
+                    on_delivery=report,
+                )
+            except BufferError:
+                if self._closing:
+                    return
+                self._producer.poll(_RETRY_SECONDS)
+            except KafkaException as problem:
+                refused(problem.args[0])
+                return
+            else:
+                return
+
+    def _bury(self, record: Record, error: KafkaError, settled: Callable[[], None]) -> None:
+        """Send a record that Kafka will never take to the dead letters."""
+        too_large = error.code() in _TOO_LARGE
+        letter = to_dead_letter(record, f"kafka: {error.str()}", too_large=too_large)
+        log.event(
+            logging.WARNING,
+            "dead_letter",
+            key=record.key.decode(),
+            size=len(record.value),
+            kept=len(letter.value),
+            reason=error.str(),
+        )
+
+        def delivered() -> None:
+            self._metrics.dead_letters.inc()
+            settled()
+
+        topic = self._settings.kafka_dead_letter_topic
+        self._produce(topic, letter, delivered, lambda problem: self._give_up(topic, problem))
+
+    def _give_up(self, topic: str, error: KafkaError) -> None:
+        self._fail(f"kafka does not take records for {topic}: {error.name()}: {error.str()}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.fatal():
+            self._fail(f"kafka producer cannot go on: {error.str()}")
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001
+            self._unreachable("all brokers are down")
+        else:
+            self._trouble.enter(
+                logging.WARNING, "kafka_trouble", code=error.name(), detail=error.str()
+            )
+
+    def _on_statistics(self, text: str) -> None:
+        brokers: dict[str, Any] = json.loads(text, strict=False)["brokers"]
+        if any(broker["state"] == "UP" for broker in brokers.values()):
+            self._reachable()
+        else:
+            self._unreachable("no broker is connected")
+
+    def _reachable(self) -> None:
+        self._metrics.kafka_connected.set(1)
+        self._reached.enter(
+            logging.INFO, "kafka_reached", servers=self._settings.kafka_bootstrap_servers
+        )
+
+    def _unreachable(self, reason: str) -> None:
+        self._metrics.kafka_connected.set(0)
+        self._reached.enter(
+            logging.WARNING,
+            "kafka_unreachable",
+            servers=self._settings.kafka_bootstrap_servers,
+            detail=reason,
+        )

@@ -1,0 +1,42 @@
+"""What the bridge counts, for Prometheus."""
+
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    disable_created_metrics,
+    start_http_server,
+)
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """Counters from start; received - forwarded - dead letters = under way or to come again."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Register them all."""
+        self._registry = registry
+
+        def counter(name: str, what: str) -> Counter:
+            return Counter(name, what, registry=registry)
+
+        def gauge(name: str, what: str) -> Gauge:
+            return Gauge(name, what, registry=registry)
+
+        self.received = counter("bridge_received", "Messages received from MQTT")
+        self.forwarded = counter("bridge_forwarded", "Records that Kafka reported as delivered")
+        self.acknowledged = counter("bridge_acknowledged", "Messages acknowledged to MQTT")
+        self.dead_letters = counter("bridge_dead_letters", "Messages that Kafka refused for good")
+        self.in_flight = gauge("bridge_in_flight", "Messages received and not yet acknowledged")
+        self.mqtt_connected = gauge("bridge_mqtt_connected", "1 while subscribed at the broker")
+        self.kafka_connected = gauge("bridge_kafka_connected", "1 while a Kafka broker is reached")
+
+    def serve(self, address: str, port: int) -> None:
+        """Answer Prometheus in a thread of its own.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        start_http_server(port, addr=address, registry=self._registry)

@@ -1,0 +1,1 @@
+"""Sensors that are not there: made-up climates, and recorded files played again."""

@@ -1,0 +1,53 @@
+"""Rules of the house that hold for every role."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+
+
+def load(path: Path) -> dict[str, Any]:
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_argument_specs_name_the_same_variables(role: str) -> None:
+    defaults = set(load(ROOT / "roles" / role / "defaults" / "main.yml"))
+    specs = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")
+    options = specs["argument_specs"]["main"]["options"]
+    required = {name for name, option in options.items() if option.get("required")}
+    assert defaults - set(options) == set()
+    # A required secret has no default.
+    assert set(options) - defaults - required == set()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_variables_carry_the_role_name(role: str) -> None:
+    for name in load(ROOT / "roles" / role / "defaults" / "main.yml"):
+        assert name.startswith(f"{role}_")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_has_a_scenario_with_tests(role: str) -> None:
+    scenario = ROOT / "roles" / role / "molecule" / "default"
+    assert (scenario / "inventory.yml").exists()
+    assert list((scenario / "tests").glob("test_*.py"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_reads_the_inventory_groups(role: str) -> None:
+    for path in (ROOT / "roles" / role).rglob("*"):
+        if path.is_file() and path.suffix in {".yml", ".j2"}:
+            assert "groups[" not in path.read_text(encoding="utf-8"), path
+
+
+def test_ci_runs_the_scenario_of_every_role() -> None:
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    named = next(line for line in lines if line.startswith("ROLES :="))
+    assert sorted(named.split()[2:]) == ROLES

@@ -1,0 +1,265 @@
+"""The Kafka side: against librdkafka's own mock cluster, and a fake where errors cannot be forced.
+
+`FakeProducer` answers each record with the error that the test has planned for its topic.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from prometheus_client import CollectorRegistry
+
+from bridge import forwarder as forwarder_module
+from bridge.forwarder import Forwarder
+from bridge.metrics import Metrics
+from bridge.relay import KEPT_OF_TOO_LARGE, to_record
+from bridge.settings import Settings
+
+RAW = "sensor.raw"
+DEAD = "sensor.dead_letter"
+
+
+class FakeProducer:
+    """Keeps what is produced until `poll` reports on it."""
+
+    def __init__(self, configuration: dict[str, Any]) -> None:
+        self.configuration = configuration
+        self.produced: list[tuple[str, bytes, dict[str, bytes]]] = []
+        self.errors: dict[str, deque[KafkaError]] = {RAW: deque(), DEAD: deque()}
+        self.full = 0
+        self.polls = 0
+        self._waiting: deque[tuple[str, Callable[..., None]]] = deque()
+
+    def produce(
+        self,
+        topic: str,
+        *,
+        key: bytes,
+        value: bytes,
+        headers: list[tuple[str, bytes]],
+        on_delivery: Callable[..., None],
+    ) -> None:
+        assert key
+        if self.full:
+            self.full -= 1
+            raise BufferError
+        if len(value) > self.configuration["message.max.bytes"]:
+            raise KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+        self.produced.append((topic, value, dict(headers)))
+        self._waiting.append((topic, on_delivery))
+
+    def poll(self, _seconds: float) -> None:
+        self.polls += 1
+        while self._waiting:
+            topic, report = self._waiting.popleft()
+            errors = self.errors[topic]
+            report(errors.popleft() if errors else None, None)
+
+    def flush(self, _seconds: float) -> int:
+        return len(self._waiting)
+
+    def purge(self, **_: bool) -> None:
+        """Leave all to the test."""
+
+
+class Bench:
+    """A forwarder with its fake producer, and what came of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(forwarder_module, "Producer", FakeProducer)
+        self.failures: list[str] = []
+        self.settled: list[int] = []
+        self.registry = CollectorRegistry()
+        self.forwarder = Forwarder(
+            Settings("m", "gw1", "k:9092"), Metrics(self.registry), self.failures.append
+        )
+        producer: object = self.forwarder._producer  # noqa: SLF001
+        assert isinstance(producer, FakeProducer)
+        self.producer = producer
+
+    def send(self, payload: bytes, number: int = 0) -> None:
+        record = to_record("sensors/s/d/telemetry", payload, 1, "gw1")
+        self.forwarder.send(record, lambda: self.settled.append(number))
+
+    def count(self, name: str) -> float | None:
+        return self.registry.get_sample_value(name)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(monkeypatch)
+
+
+def test_settled_only_by_the_delivery_report(bench: Bench) -> None:
+    bench.send(b"{}")
+    assert bench.settled == []
+    bench.forwarder.serve(0)
+    assert bench.settled == [0]
+    assert bench.count("bridge_forwarded_total") == 1
+
+
+def test_the_producer_is_idempotent_and_never_gives_up(bench: Bench) -> None:
+    wanted = {"enable.idempotence": True, "acks": "all", "message.timeout.ms": 0}
+    assert wanted.items() <= bench.producer.configuration.items()
+
+
+@pytest.mark.parametrize("code", [KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG_SIZE])
+def test_what_kafka_finds_too_large_goes_cut_to_the_dead_letters(bench: Bench, code: int) -> None:
+    bench.producer.errors[RAW].append(KafkaError(code))
+    bench.send(b"x" * 2_000_000)
+    bench.forwarder.serve(0)
+    topic, value, headers = bench.producer.produced[-1]
+    assert (topic, value) == (DEAD, b"x" * KEPT_OF_TOO_LARGE)
+    assert headers["original_size"] == b"2000000"
+    assert headers["reason"].startswith(b"kafka: ")
+    assert headers["mqtt_topic"] == b"sensors/s/d/telemetry"
+    bench.forwarder.serve(0)
+    assert bench.settled == [0]
+    assert bench.count("bridge_dead_letters_total") == 1
+    assert bench.count("bridge_forwarded_total") == 0
+    assert bench.failures == []
+
+
+def test_what_the_producer_itself_finds_too_large_is_a_dead_letter_too(bench: Bench) -> None:
+    bench.send(b"x" * 17_000_000)
+    bench.forwarder.serve(0)
+    assert [topic for topic, _, _ in bench.producer.produced] == [DEAD]
+    assert bench.settled == [0]
+
+
+def test_an_invalid_record_is_a_dead_letter_as_it_is(bench: Bench) -> None:
+    bench.producer.errors[RAW].append(KafkaError(KafkaError.INVALID_RECORD))
+    bench.send(b"x" * 100_000)
+    bench.forwarder.serve(0)
+    assert bench.producer.produced[-1][:2] == (DEAD, b"x" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._UNKNOWN_TOPIC, KafkaError._FATAL],  # noqa: SLF001
+)
+def test_a_fault_of_the_set_up_ends_the_program_and_settles_nothing(
+    bench: Bench, code: int
+) -> None:
+    bench.producer.errors[RAW].append(KafkaError(code))
+    bench.send(b"{}")
+    bench.forwarder.serve(0)
+    assert bench.settled == []
+    assert len(bench.failures) == 1
+    assert "sensor.raw" in bench.failures[0]
+
+
+def test_a_dead_letter_that_cannot_be_sent_ends_the_program(bench: Bench) -> None:
+    bench.producer.errors[RAW].append(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))
+    bench.producer.errors[DEAD].append(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+    bench.send(b"x")
+    bench.forwarder.serve(0)
+    bench.forwarder.serve(0)
+    assert bench.settled == []
+    assert "sensor.dead_letter" in bench.failures[0]
+
+
+def test_a_full_queue_is_waited_for(bench: Bench) -> None:
+    bench.producer.full = 3
+    bench.send(b"{}")
+    assert bench.producer.polls == 3
+    bench.forwarder.serve(0)
+    assert bench.settled == [0]
+
+
+def test_a_full_queue_does_not_hold_up_the_end(bench: Bench) -> None:
+    bench.forwarder.drain(0)
+    bench.producer.full = 10**9
+    bench.send(b"{}")
+    assert bench.settled == []
+
+
+def test_an_abandoned_record_is_forgotten(bench: Bench) -> None:
+    bench.send(b"{}")
+    bench.forwarder.abandon()
+    bench.producer.errors[RAW].append(KafkaError(KafkaError._PURGE_QUEUE))  # noqa: SLF001
+    bench.forwarder.serve(0)
+    assert (bench.settled, bench.failures) == ([], [])
+    assert len(bench.producer.produced) == 1
+
+
+def test_a_record_of_the_next_connection_that_a_late_purge_caught_is_sent_again(
+    bench: Bench,
+) -> None:
+    bench.forwarder.abandon()
+    bench.send(b"{}")
+    bench.producer.errors[RAW].append(KafkaError(KafkaError._PURGE_QUEUE))  # noqa: SLF001
+    bench.forwarder.serve(0)
+    bench.forwarder.serve(0)
+    assert bench.settled == [0]
+    assert bench.failures == []
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """Address of a mock Kafka broker inside librdkafka, with both topics."""
+    broker = Producer({"test.mock.num.brokers": 1, "log_level": 3})
+    for topic in (RAW, DEAD):
+        broker.list_topics(topic, timeout=5)
+    address = next(iter(broker.list_topics(timeout=5).brokers.values()))
+    yield f"{address.host}:{address.port}"
+    broker.flush(0)
+
+
+def read_all(address: str, topic: str, count: int) -> list[Any]:
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "test", "log_level": 3})
+    partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
+    messages: list[Any] = []
+    deadline = time.monotonic() + 10
+    while len(messages) < count and time.monotonic() < deadline:
+        message = consumer.poll(0.5)
+        if message is not None and message.error() is None:
+            messages.append(message)
+    consumer.close()
+    return messages
+
+
+def test_records_arrive_in_kafka_as_they_are(cluster: str) -> None:
+    failures: list[str] = []
+    settled: list[int] = []
+    forwarder = Forwarder(
+        Settings("m", "gw1", cluster), Metrics(CollectorRegistry()), failures.append
+    )
+    assert forwarder.check()
+    payloads = [b"", b"\x00\xff", b'{"seq":1}', b"x" * 1_500_000]
+    for number, payload in enumerate(payloads):
+        record = to_record("sensors/s/d/telemetry", payload, number, "gw1")
+        forwarder.send(record, lambda number=number: settled.append(number))  # type: ignore[misc]
+    assert forwarder.drain(10) == 0
+    messages = read_all(cluster, RAW, len(payloads))
+    assert [message.value() for message in messages] == payloads
+    assert {message.key() for message in messages} == {b"d"}
+    assert messages[2].headers() == [
+        ("mqtt_topic", b"sensors/s/d/telemetry"),
+        ("gateway", b"gw1"),
+        ("received_ns", b"2"),
+    ]
+    assert sorted(settled) == [0, 1, 2, 3]
+    assert failures == []
+
+
+def test_kafka_absent_settles_nothing_and_is_no_failure() -> None:
+    failures: list[str] = []
+    settled: list[int] = []
+    forwarder = Forwarder(
+        Settings("m", "gw1", "127.0.0.1:1"), Metrics(CollectorRegistry()), failures.append
+    )
+    record = to_record("sensors/s/d/telemetry", b"{}", 1, "gw1")
+    forwarder.send(record, lambda: settled.append(1))
+    assert not forwarder.check()
+    assert forwarder.drain(0.5) == 1
+    assert (settled, failures) == ([], [])
+
+
+def test_a_missing_topic_is_no_readiness(cluster: str) -> None:
+    settings = Settings("m", "gw1", cluster, kafka_dead_letter_topic="absent")
+    assert not Forwarder(settings, Metrics(CollectorRegistry()), pytest.fail).check()

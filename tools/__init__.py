@@ -1,0 +1,1 @@
+"""What runs on the controller beside Ansible: test hosts and the demo."""

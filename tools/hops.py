@@ -1,0 +1,129 @@
+"""Counts the demo's readings at each hop: gateway, Kafka, TimescaleDB, S3; and the latencies."""
+
+from __future__ import annotations
+
+import io
+import re
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg2
+import pyarrow.parquet as pq
+import yaml
+from confluent_kafka import Consumer, TopicPartition
+
+ROOT = Path(__file__).resolve().parent.parent
+INVENTORY = ROOT / "inventories" / "demo"
+BUCKET = "sensor-archive"
+HOPS = ("gateway", "kafka", "timescaledb", "minio")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Addresses and secrets of the demo's hosts."""
+
+    gateway: str
+    core: str
+    database: str
+
+    @classmethod
+    def read(cls) -> Demo:
+        """Reads the addresses from the inventory."""
+        inventory = yaml.safe_load((INVENTORY / "hosts.yml").read_text(encoding="utf-8"))["all"]
+        network = str(inventory["vars"]["host_network"])
+        groups = inventory["children"]
+        groups = {**groups, **groups["core"]["children"]}
+        found = {}
+        for name in ("gateway", "kafka", "database"):
+            (host,) = groups[name]["hosts"].values()
+            found[name] = host["host_ip"].replace("{{ host_network }}", network)
+        return cls(found["gateway"], found["kafka"], found["database"])
+
+    def secret(self, name: str) -> str:
+        """One of the secrets that the demo made for itself."""
+        return self.secret_file(name).read_text(encoding="utf-8").strip()
+
+    def secret_file(self, name: str) -> Path:
+        """The file of such a secret."""
+        return INVENTORY / ".secrets" / name
+
+
+@dataclass
+class Hops:
+    """Connections to the hops; counts are those of all readings, since the hosts began."""
+
+    demo: Demo
+    archived: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Connects to what stays connected."""
+        self.database = psycopg2.connect(
+            host=self.demo.database,
+            dbname="sensordb",
+            user="sensor_user",
+            password=self.demo.secret("database"),
+            connect_timeout=10,
+        )
+        self.database.autocommit = True
+        servers = f"{self.demo.core}:9092"
+        self.consumer = Consumer({"bootstrap.servers": servers, "group.id": "demo-view"})
+        self.objects = boto3.client(
+            "s3",
+            endpoint_url=f"http://{self.demo.core}:9000",
+            aws_access_key_id="streaming-job",
+            aws_secret_access_key=self.demo.secret("s3_secret_key"),
+            region_name="us-east-1",
+        )
+
+    def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """The rows of a statement."""
+        with self.database.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+
+    def gateway(self) -> int:
+        """Messages that the bridge received from Mosquitto."""
+        url = f"http://{self.demo.gateway}:9101/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            text = answer.read().decode()
+        found = re.search(r"(?m)^bridge_received_total ([0-9.e+]+)", text)
+        return int(float(found[1])) if found else 0
+
+    def kafka(self) -> int:
+        """Records in the topic of raw messages."""
+        topics = self.consumer.list_topics("sensor.raw", timeout=10).topics
+        total = 0
+        for number in topics["sensor.raw"].partitions:
+            partition = TopicPartition("sensor.raw", number)
+            total += self.consumer.get_watermark_offsets(partition, timeout=10)[1]
+        return total
+
+    def timescaledb(self) -> int:
+        """Rows of sensor_data."""
+        return int(self.query("SELECT count(*) FROM sensor_data")[0][0])
+
+    def minio(self) -> int:
+        """Rows in the Parquet objects of the archive, by their own footers."""
+        pages = self.objects.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        for page in pages:
+            for item in page.get("Contents", []):
+                if item["Key"] not in self.archived:
+                    body = self.objects.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+                    self.archived[item["Key"]] = pq.read_metadata(io.BytesIO(body)).num_rows
+        return sum(self.archived.values())
+
+    def counts(self) -> dict[str, int]:
+        """All hops, in the order of a reading's way."""
+        return {name: getattr(self, name)() for name in HOPS}
+
+    def stages(self, window: str) -> list[dict[str, Any]]:
+        """The four stages' figures over a window such as `10 seconds`."""
+        rows = self.query(
+            "SELECT stage, p50_ms, p95_ms, p99_ms, samples "
+            "FROM get_pipeline_latency_stats(%s::interval)",
+            window,
+        )
+        return [dict(zip(("stage", "p50", "p95", "p99", "samples"), r, strict=True)) for r in rows]
