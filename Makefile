@@ -20,6 +20,7 @@ demo-down: ## remove the demo's hosts and their network
 
 test: bootstrap lint unit scenarios ## what CI runs: lint, unit tests, every scenario
 	@$(IN_HOSTS) sh tools/scenarios.sh default
+	pytest tests/demo
 
 test-full: test ## the same and the scenarios that take long
 	@$(IN_HOSTS) sh tools/scenarios.sh single_node
@@ -32,7 +33,7 @@ lint: ## ruff, mypy, yamllint, ansible-lint
 	ansible-lint --offline --profile production
 
 unit: ## tests that need no test host
-	pytest tests
+	pytest --ignore=tests/demo tests
 
 scenarios: ## the scenario of each role
 	@$(IN_HOSTS) sh tools/scenarios.sh $(addprefix roles/,$(ROLES))

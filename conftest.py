@@ -16,7 +16,9 @@ def scenario_hosts() -> list[str]:
     scenario = os.environ.get("MOLECULE_SCENARIO_DIRECTORY")
     if scenario is None:
         return []
-    inventory = yaml.safe_load((Path(scenario) / "inventory.yml").read_text(encoding="utf-8"))
+    # The scenarios of the root take one of inventories/; a role's has a file of its own.
+    path = Path(os.environ.get("EDGE_INVENTORY", f"{scenario}/inventory.yml"))
+    inventory = yaml.safe_load(path.read_text(encoding="utf-8"))
     found: set[str] = set()
     groups = [inventory["all"]]
     while groups:

@@ -1,0 +1,92 @@
+"""What is down or killed while readings flow: nothing is lost, nothing is twice."""
+
+from collections.abc import Callable
+
+import pytest
+from testinfra.host import Host
+
+from conftest import Pipeline, eventually
+
+PYTHON = "/opt/spark/current/bin/python"
+RATE = 200
+SECONDS = 20
+
+Fault = Callable[[Host], None]
+
+
+def stop(unit: str) -> Fault:
+    return lambda host: host.check_output(f"systemctl stop {unit}") and None
+
+
+def kill(unit: str) -> Fault:
+    return lambda host: host.check_output(f"systemctl kill --signal=KILL {unit}") and None
+
+
+def start(unit: str) -> Fault:
+    return lambda host: host.check_output(f"systemctl start {unit}") and None
+
+
+def all_arrived(pipeline: Pipeline, site: str, devices: int, count: int) -> None:
+    expected = sorted(
+        (f"{site}-{device:04d}", seq)
+        for device in range(1, devices + 1)
+        for seq in range(count // devices)
+    )
+    eventually(
+        "TimescaleDB", lambda: len(pipeline.stored(site)), lambda found: found >= count, seconds=180
+    )
+    assert pipeline.stored(site) == expected
+    eventually(
+        "the archive", lambda: len(set(pipeline.archived_readings(site))), lambda n: n >= count
+    )
+    # The archive keeps each record of Kafka; what a redelivery put there twice is twice in it.
+    assert sorted(set(pipeline.archived_readings(site))) == expected
+
+
+@pytest.mark.parametrize(
+    ("site", "name", "breaks", "mends"),
+    [
+        ("kafka-down", "core1", stop("kafka"), start("kafka")),
+        ("database-down", "db1", stop("postgresql@18-main"), start("postgresql@18-main")),
+        ("s3-down", "core1", stop("minio"), start("minio")),
+        ("job-killed", "core1", kill("streaming-job"), start("streaming-job")),
+        ("worker-killed", "core1", kill("spark-worker"), start("spark-worker")),
+        ("bridge-killed", "gw1", kill("mqtt-bridge"), start("mqtt-bridge")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_service_goes_down_under_load(
+    hosts: dict[str, Host], pipeline: Pipeline, site: str, name: str, breaks: Fault, mends: Fault
+) -> None:
+    load = pipeline.start(
+        *("--site", site, "--devices", "10", "--rate", str(RATE), "--count", str(RATE * SECONDS))
+    )
+    eventually("the first readings", lambda: pipeline.stored(site), bool)
+    breaks(hosts[name])
+    load.communicate(timeout=SECONDS + 60)
+    mends(hosts[name])
+    assert load.returncode == 0
+    all_arrived(pipeline, site, devices=10, count=RATE * SECONDS)
+
+
+def test_store_waits_for_a_missing_psycopg2_while_archive_goes_on(
+    hosts: dict[str, Host], pipeline: Pipeline
+) -> None:
+    core = hosts["core1"]
+    # Where the installed module stands, to take it away and to put it back.
+    site_packages = core.check_output(
+        f"{PYTHON} -c 'import psycopg2, pathlib; print(pathlib.Path(psycopg2.__file__).parents[1])'"
+    )
+    core.check_output(f"mv {site_packages}/psycopg2 {site_packages}/psycopg2.away")
+    core.check_output("systemctl restart streaming-job")
+    pipeline.simulate("--site", "no-driver", "--devices", "5", "--rate", "100", "--count", "500")
+    eventually(
+        "the archive", lambda: len(pipeline.archived_readings("no-driver")), lambda n: n >= 500
+    )
+    assert pipeline.stored("no-driver") == []
+    journal = core.check_output("journalctl -u streaming-job --since=-5min -o cat")
+    said = [line for line in journal.splitlines() if "psycopg2" in line]
+    assert said, journal[-2000:]
+    assert not any("Traceback" in line for line in said)
+    core.check_output(f"mv {site_packages}/psycopg2.away {site_packages}/psycopg2")
+    all_arrived(pipeline, "no-driver", devices=5, count=500)

@@ -1,0 +1,93 @@
+"""One reading's way, from the sensor to TimescaleDB and the archive."""
+
+import json
+import shlex
+from datetime import UTC, datetime
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+from testinfra.host import Host
+
+from conftest import Pipeline, eventually
+
+
+def publish(gateway: Host, pipeline: Pipeline, topic: str, payload: str) -> None:
+    password = pipeline.demo.secret("mqtt_devices")
+    login = f"-u devices -P {password}"
+    gateway.check_output(f"mosquitto_pub -q 1 {login} -t {topic} -m {shlex.quote(payload)}")
+
+
+def rows_of(pipeline: Pipeline, device: str) -> list[tuple[Any, ...]]:
+    return pipeline.query(
+        "SELECT time, seq, temperature, humidity, dew_point, site, room, measurements, "
+        "quality_flags FROM sensor_data WHERE device_id = %s",
+        device,
+    )
+
+
+def test_a_reading_arrives_in_timescaledb_and_in_parquet(
+    hosts: dict[str, Host], pipeline: Pipeline
+) -> None:
+    pipeline.query(
+        "INSERT INTO devices (device_id, site, room, model) VALUES ('way-1', 'lab', 'B12', 'SHT45') "
+        "ON CONFLICT DO NOTHING RETURNING device_id"
+    )
+    captured = datetime.now(UTC)
+    reading = {"device_id": "way-1", "ts": captured.isoformat(), "seq": 7, "co2": 812}
+    reading |= {"temperature": 25.0, "humidity": 50.0}
+    publish(hosts["gw1"], pipeline, "sensors/lab/way-1/telemetry", json.dumps(reading))
+    (row,) = eventually("the row", lambda: rows_of(pipeline, "way-1"), bool)
+    time, seq, temperature, humidity, dew_point, site, _, measurements, flags = row
+    assert (time, seq, temperature, humidity, site) == (captured, 7, 25.0, 50.0, "lab")
+    # 25 °C at 50 % relative humidity: 13.9 °C in the usual psychrometric tables.
+    assert abs(dew_point - 13.9) < 0.1
+    assert measurements == {"co2": 812}
+    assert flags == []
+    archived = eventually("the object", lambda: pipeline.archive("lab").to_pylist(), bool)
+    assert [(r["device_id"], r["seq"], r["temperature"]) for r in archived] == [("way-1", 7, 25.0)]
+
+
+def test_a_reading_sent_twice_is_stored_once(hosts: dict[str, Host], pipeline: Pipeline) -> None:
+    stamp = datetime.now(UTC).isoformat()
+    payload = json.dumps({"device_id": "twice", "ts": stamp, "seq": 1, "temperature": 20.5})
+    last = json.dumps({"device_id": "twice", "ts": stamp, "seq": 2, "temperature": 20.5})
+    for text in (payload, payload, last):
+        publish(hosts["gw1"], pipeline, "sensors/lab2/twice/telemetry", text)
+    eventually("the last one", lambda: pipeline.stored("lab2"), lambda rows: ("twice", 2) in rows)
+    assert pipeline.stored("lab2") == [("twice", 1), ("twice", 2)]
+
+
+def test_what_is_no_reading_goes_to_the_dead_letters(
+    hosts: dict[str, Host], pipeline: Pipeline
+) -> None:
+    settings = {"bootstrap.servers": f"{pipeline.demo.core}:9092", "group.id": "test-dead-letters"}
+    consumer = Consumer(settings)
+    partition = TopicPartition("sensor.dead_letter", 0)
+    partition.offset = consumer.get_watermark_offsets(partition, timeout=20)[1]
+    consumer.assign([partition])
+    publish(hosts["gw1"], pipeline, "sensors/lab/broken/telemetry", '{"temperature": ')
+    record = eventually("the dead letter", lambda: consumer.poll(1), lambda m: m is not None)
+    assert record is not None
+    assert record.value() == b'{"temperature": '
+    headers = dict(record.headers())
+    assert headers["reason"]
+    assert headers["origin_topic"] == b"sensor.raw"
+    consumer.close()
+
+
+def test_the_seeds_queries_work_as_written(hosts: dict[str, Host]) -> None:
+    queries = (
+        "SELECT * FROM sensor_data ORDER BY time DESC LIMIT 10;",
+        "SELECT * FROM pipeline_kpi ORDER BY time DESC LIMIT 10;",
+        "SELECT * FROM get_pipeline_latency_stats('1 hour'::interval);",
+    )
+    for query in queries:
+        output = hosts["db1"].check_output(f'psql -U sensor_user -d sensordb -c "{query}"')
+        assert "(0 rows)" not in output
+    for stage in ("MQTT → Kafka", "Kafka → Spark", "Spark → TimescaleDB", "Total (bout en bout)"):
+        assert stage in output
+
+
+def test_every_stage_was_timed(pipeline: Pipeline) -> None:
+    stages = pipeline.stages("1 hour")
+    assert [stage["samples"] > 0 for stage in stages] == [True] * 4
