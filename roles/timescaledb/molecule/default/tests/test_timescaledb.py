@@ -1,0 +1,88 @@
+"""The database as the streaming job and an operator use it."""
+
+import shlex
+
+from testinfra.backend.base import CommandResult
+from testinfra.host import Host
+
+LOGIN = "sensor_user:test-only-database"
+# The queries of the document that the project grew from.
+SEED_QUERIES = (
+    "SELECT * FROM sensor_data ORDER BY time DESC LIMIT 10;",
+    "SELECT * FROM pipeline_kpi ORDER BY time DESC LIMIT 10;",
+    "SELECT * FROM get_pipeline_latency_stats('1 hour'::interval);",
+)
+
+
+def address(host: Host) -> str:
+    return str(host.check_output("hostname -I")).split()[0]
+
+
+def ask(host: Host, query: str, login: str = LOGIN) -> CommandResult:
+    """Run a query over TCP, not from loopback."""
+    connection = f"postgresql://{login}@{address(host)}/sensordb"
+    return host.run(f"psql -XAt -v ON_ERROR_STOP=1 {connection} -c {shlex.quote(query)}")
+
+
+def answer(host: Host, query: str) -> str:
+    result = ask(host, query)
+    assert result.rc == 0, result.stderr
+    return str(result.stdout).strip()
+
+
+def test_a_hypertable_is_made_and_filled_over_the_network(host: Host) -> None:
+    answer(
+        host,
+        "CREATE TABLE probe (time timestamptz NOT NULL, value float);"
+        "SELECT create_hypertable('probe', by_range('time'));"
+        "INSERT INTO probe SELECT now() - n * interval '1 day', n FROM generate_series(1, 30) n",
+    )
+    try:
+        assert answer(host, "SELECT count(*), sum(value) FROM probe") == "30|465"
+        assert int(answer(host, "SELECT count(*) FROM show_chunks('probe')")) > 1
+    finally:
+        answer(host, "DROP TABLE probe")
+
+
+def test_a_wrong_password_is_refused(host: Host) -> None:
+    result = ask(host, "SELECT 1", "sensor_user:wrong")
+    assert "password authentication failed" in result.stderr
+
+
+def test_no_superuser_connects_over_the_network(host: Host) -> None:
+    assert "no pg_hba.conf entry" in ask(host, "SELECT 1", "postgres:test-only-database").stderr
+    assert answer(host, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == "f"
+
+
+def test_extension_and_settings(host: Host) -> None:
+    version = answer(host, "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+    assert version.startswith("2.")
+    for setting, value in (
+        ("TimeZone", "UTC"),
+        ("synchronous_commit", "on"),
+        ("timescaledb.telemetry_level", "off"),
+        ("shared_buffers", "256MB"),
+    ):
+        assert answer(host, f"SHOW {setting}") == value
+
+
+def test_the_documented_queries_run_on_the_host_without_a_password(host: Host) -> None:
+    for query in SEED_QUERIES:
+        command = f"psql -w -U sensor_user -d sensordb -c {shlex.quote(query)}"
+        assert "row" in host.check_output(command)
+
+
+def test_others_on_the_host_are_kept_out(host: Host) -> None:
+    result = host.run("setpriv --reuid=nobody psql -w -U sensor_user -d sensordb -c 'SELECT 1'")
+    assert "authentication failed" in result.stderr
+
+
+def test_data_survives_a_kill(host: Host) -> None:
+    answer(host, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+    try:
+        host.check_output("kill -9 $(head -n 1 /var/lib/postgresql/*/main/postmaster.pid)")
+        ready = f"until pg_isready -q -h {address(host)}; do sleep 0.2; done"
+        host.check_output(f"sleep 1; timeout 60 sh -c {shlex.quote(ready)}")
+        assert answer(host, "SELECT sum(n) FROM kept") == "500500"
+    finally:
+        answer(host, "DROP TABLE kept")

@@ -1,0 +1,190 @@
+"""The streaming job's entry: `spark-submit spark_app/job.py`. Wiring only."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from prometheus_client import start_http_server
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+from spark_app.batches import BatchHandler, DeadLetters
+from spark_app.decode import decode
+from spark_app.devices import DeviceTable
+from spark_app.keeper import QueryKeeper, is_alive
+from spark_app.metrics import QUERY_UP, Ledger
+from spark_app.settings import PREFIX, JobSettings
+from spark_app.sinks.archive import ArchiveWriter, ObjectStore
+from spark_app.sinks.outcome import Fault, SinkFaultError, require
+from spark_app.sinks.timescaledb import Database, TimescaleWriter
+from spark_app.transforms import enrich
+from telemetry.settings import SettingsError, load
+
+STORE_MODULES = (("psycopg2", "psycopg2-binary"), ("pyarrow", "pyarrow"), ("numpy", "numpy"))
+MIGRATION_MODULES = (("yoyo", "yoyo-migrations"),)
+ARCHIVE_MODULES = (("boto3", "boto3"), ("pyarrow", "pyarrow"))
+
+_STOP_SECONDS = 20.0
+
+log = logging.getLogger("job")
+
+
+def main() -> int:
+    """Run until SIGTERM or until Spark is gone; the exit status is then 0 or 1."""
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    log.setLevel(logging.INFO)
+    try:
+        settings = load(JobSettings, PREFIX)
+    except SettingsError as error:
+        log.critical("%s", error)
+        return 2
+    stop = threading.Event()
+    spark = _session()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    start_http_server(settings.metrics_port, settings.metrics_address)
+    keepers = _keepers(spark, settings, stop)
+    for keeper in keepers:
+        keeper.start()
+    while not stop.wait(1):
+        if not is_alive(spark):
+            log.critical(
+                "Spark is gone (its log says why); ending, so that systemd starts us again"
+            )
+            # The way out would talk to Spark.
+            os._exit(1)
+    for keeper in keepers:
+        keeper.join(_STOP_SECONDS)
+    spark.stop()
+    return 0
+
+
+def _session() -> SparkSession:
+    spark: SparkSession = (
+        SparkSession.builder.appName("streaming-job")
+        .config("spark.sql.session.timeZone", "UTC")
+        # A long batch of one query leaves task slots to the other.
+        .config("spark.scheduler.mode", "FAIR")
+        .getOrCreate()
+    )
+    # At INFO each batch writes some hundred lines, which costs time as well.
+    spark.sparkContext.setLogLevel("WARN")
+    return spark
+
+
+def _keepers(
+    spark: SparkSession, settings: JobSettings, stop: threading.Event
+) -> tuple[QueryKeeper, QueryKeeper]:
+    database = Database(
+        settings.database_host,
+        settings.database_port,
+        settings.database_name,
+        settings.database_user,
+        settings.database_password,
+    )
+    objects = ObjectStore(
+        settings.s3_endpoint,
+        settings.s3_bucket,
+        settings.s3_access_key,
+        settings.s3_secret_key,
+        settings.s3_region,
+    )
+    checkpoints = Path(settings.checkpoint_dir)
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    devices = DeviceTable(
+        partial(database.connect, "streaming-job devices"),
+        checkpoints / "devices.json",
+        settings.device_refresh_seconds,
+    )
+    ledger = Ledger(partial(database.connect, "streaming-job metrics"))
+    spark.streams.addListener(ledger)
+    threading.Thread(target=ledger.write_forever, daemon=True).start()
+    threading.Thread(target=devices.refresh_forever, daemon=True).start()
+    store = BatchHandler(
+        "store",
+        TimescaleWriter(database, settings.late_after_seconds),
+        partial(_migrate, database),
+        devices,
+        ledger,
+        stop,
+        DeadLetters(settings.kafka_bootstrap_servers, settings.dead_letter_topic),
+    )
+    archive = BatchHandler(
+        "archive", ArchiveWriter(objects), objects.ensure_bucket, devices, ledger, stop
+    )
+    pace = {
+        "store": (settings.store_trigger, settings.max_offsets_per_trigger),
+        "archive": (settings.archive_trigger, settings.archive_max_offsets_per_trigger),
+    }
+    modules = {"store": STORE_MODULES, "archive": ARCHIVE_MODULES}
+    first, second = (
+        QueryKeeper(
+            partial(_start, spark, settings, handler, *pace[handler.query]),
+            handler,
+            spark,
+            modules[handler.query],
+            lambda up, query=handler.query: QUERY_UP.labels(query).set(up),  # type: ignore[misc]
+        )
+        for handler in (store, archive)
+    )
+    return first, second
+
+
+def _start(
+    spark: SparkSession,
+    settings: JobSettings,
+    handler: BatchHandler,
+    trigger: str,
+    most_records: int,
+) -> StreamingQuery:
+    # A pool of its own: the thread that starts a query passes this on to it.
+    spark.sparkContext.setLocalProperty("spark.scheduler.pool", handler.query)
+    records = (
+        spark.readStream.format("kafka")
+        .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
+        .option("kafka.request.timeout.ms", 10_000)
+        .option("kafka.default.api.timeout.ms", 15_000)
+        .option("subscribe", settings.raw_topic)
+        .option("startingOffsets", "earliest")
+        .option("failOnDataLoss", "true")
+        .option("includeHeaders", "true")
+        # No minPartitions: a Kafka partition of a batch is one task, and one archive object.
+        .option("maxOffsetsPerTrigger", most_records)
+        .load()
+    )
+    return (
+        enrich(decode(records, timedelta(seconds=settings.future_tolerance_seconds)))
+        .writeStream.queryName(handler.query)
+        .foreachBatch(handler)
+        .option("checkpointLocation", str(Path(settings.checkpoint_dir, handler.query)))
+        .trigger(processingTime=trigger)
+        .start()
+    )
+
+
+def _migrate(database: Database) -> None:
+    """Apply what migrations are missing.
+
+    Raises:
+        SinkFaultError: a module is missing, the database cannot be reached or not be migrated.
+    """
+    for module, package in (STORE_MODULES[0], *MIGRATION_MODULES):
+        require(module, package)
+    psycopg2 = require("psycopg2", STORE_MODULES[0][1])
+    migrate = require("sql.migrate", MIGRATION_MODULES[0][1])
+    try:
+        for name in migrate.migrate(database.dsn("streaming-job migrations")):
+            log.info("migration %s applied to %s", name, database.name)
+    except psycopg2.Error as error:
+        raise SinkFaultError(database.fault(error)) from error
+    except migrate.MigrationError as error:
+        raise SinkFaultError(Fault("unavailable", f"{database.name}: {error}")) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

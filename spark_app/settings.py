@@ -1,0 +1,53 @@
+"""Settings of the streaming job, from variables `JOB_<FIELD>`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from telemetry.settings import Between, Port
+from telemetry.topics import DEAD_LETTER_TOPIC, RAW_TOPIC
+
+PREFIX = "JOB"
+
+Count = Annotated[int, Between(1, 100_000_000)]
+Seconds = Annotated[float, Between(0, 10_000_000)]
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What the job connects to, and its pace.
+
+    Attributes:
+        kafka_bootstrap_servers: `host:port`, several separated by commas.
+        checkpoint_dir: local folder; each query has one of its own below it.
+        store_trigger: time between two batches of *store*, in Spark's words.
+        archive_trigger: the same for *archive*; also the time that one S3 object covers.
+        max_offsets_per_trigger: most records in a batch of *store*.
+        archive_max_offsets_per_trigger: the same for *archive*.
+        future_tolerance_seconds: a reading from further ahead of its arrival is not believed.
+        late_after_seconds: a reading that Kafka appends longer after its capture counts as late.
+        device_refresh_seconds: time between two looks at the table `devices`.
+    """
+
+    kafka_bootstrap_servers: str
+    database_host: str
+    database_password: str
+    s3_endpoint: str
+    s3_access_key: str
+    s3_secret_key: str
+    checkpoint_dir: str
+    raw_topic: str = RAW_TOPIC
+    dead_letter_topic: str = DEAD_LETTER_TOPIC
+    database_port: Port = 5432
+    database_name: str = "sensordb"
+    database_user: str = "sensor_user"
+    s3_bucket: str = "sensor-archive"
+    s3_region: str = "us-east-1"
+    store_trigger: str = "200 milliseconds"
+    archive_trigger: str = "1 minute"
+    max_offsets_per_trigger: Count = 50_000
+    archive_max_offsets_per_trigger: Count = 200_000
+    future_tolerance_seconds: Seconds = 300.0
+    late_after_seconds: Seconds = 600.0
+    device_refresh_seconds: Seconds = 60.0
+    metrics_address: str = "127.0.0.1"
+    metrics_port: Port = 9102

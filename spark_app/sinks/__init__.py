@@ -1,0 +1,1 @@
+"""Where readings go. Each sink writes a batch's partitions on the executors."""

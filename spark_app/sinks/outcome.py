@@ -1,0 +1,148 @@
+"""What a partition's writer tells the driver: counts, latencies, and what went wrong."""
+
+import importlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import pyarrow as pa
+
+from spark_app.histogram import Histogram
+
+OUTCOME_SCHEMA = "outcome string"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a partition was not written.
+
+    Attributes:
+        kind: `missing_module`: a Python package is not there; `unavailable`: all else.
+        text: what was wrong and where, in one line.
+    """
+
+    kind: Literal["missing_module", "unavailable"]
+    text: str
+
+
+class SinkFaultError(Exception):
+    """A sink cannot write now."""
+
+    def __init__(self, fault: Fault) -> None:
+        """Keep the fault for whoever decides what to do."""
+        super().__init__(fault.text)
+        self.fault = fault
+
+
+@dataclass
+class Outcome:
+    """Figures of one partition, or of several put together.
+
+    Attributes:
+        committed_ns: when the (last) commit had returned, ns since the epoch.
+        refused: partition, offset and reason of records that the sink itself refused.
+        latencies: by metric name, of rows that were new.
+    """
+
+    rows_in: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    late: int = 0
+    rejected: int = 0
+    payload_bytes: int = 0
+    objects: int = 0
+    committed_ns: int = 0
+    refused: list[tuple[int, int, str]] = field(default_factory=list)
+    latencies: dict[str, Histogram] = field(default_factory=dict)
+    fault: Fault | None = None
+
+    def add(self, other: "Outcome") -> None:
+        """Take in the figures of another partition; the first fault is kept."""
+        self.rows_in += other.rows_in
+        self.stored += other.stored
+        self.duplicate += other.duplicate
+        self.late += other.late
+        self.rejected += other.rejected
+        self.payload_bytes += other.payload_bytes
+        self.objects += other.objects
+        self.committed_ns = max(self.committed_ns, other.committed_ns)
+        self.refused += other.refused
+        for name, histogram in other.latencies.items():
+            self.latencies.setdefault(name, Histogram()).add(histogram)
+        self.fault = self.fault or other.fault
+
+    def continue_from(self, earlier: "Outcome") -> None:
+        """Take over what an earlier try at the same batch measured of the rows it stored."""
+        self.late += earlier.late
+        for name, histogram in earlier.latencies.items():
+            self.latencies.setdefault(name, Histogram()).add(histogram)
+
+    def to_json(self) -> str:
+        """Return it as text, for the way from an executor to the driver."""
+        values = vars(self) | {
+            "latencies": {name: h.to_dict() for name, h in self.latencies.items()},
+            "fault": self.fault and vars(self.fault),
+        }
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Rebuild what `to_json` returned."""
+        values: dict[str, Any] = json.loads(text)
+        values["latencies"] = {
+            name: Histogram.from_dict(h) for name, h in values["latencies"].items()
+        }
+        values["refused"] = [tuple(entry) for entry in values["refused"]]
+        values["fault"] = values["fault"] and Fault(**values["fault"])
+        return cls(**values)
+
+
+Writer = Callable[[pa.Table], Outcome]
+
+
+@dataclass(frozen=True)
+class PartitionTask:
+    """A writer in the form that `DataFrame.mapInArrow` takes.
+
+    The batch's number comes this way because as a literal it would make Spark compile the plan
+    anew for each batch.
+    """
+
+    write: Writer
+    batch_id: int
+
+    def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Write one partition; a fault is part of the outcome, not an exception."""
+        held = list(batches)
+        if not held:
+            return
+        table = pa.Table.from_batches(held)
+        batch_ids = pa.repeat(pa.scalar(self.batch_id, pa.int64()), table.num_rows)
+        try:
+            outcome = self.write(table.append_column("batch_id", batch_ids))
+        except SinkFaultError as error:
+            outcome = Outcome(fault=error.fault)
+        yield pa.RecordBatch.from_pydict({"outcome": [outcome.to_json()]})
+
+
+def require(module: str, package: str) -> Any:  # noqa: ANN401 - a module's own names
+    """Import a module that may be missing.
+
+    Raises:
+        SinkFaultError: it cannot be imported; the text says where and how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        # Else a package installed in the meantime would not be found by the next try.
+        importlib.invalidate_caches()
+        text = (
+            f"Python module {module} is missing on {socket.gethostname()} ({error}): install it "
+            f"with `{sys.executable} -m pip install {package}`, or let PYSPARK_PYTHON (now "
+            f"{os.environ.get('PYSPARK_PYTHON', 'not set')}) name a Python that has it"
+        )
+        raise SinkFaultError(Fault("missing_module", text)) from error

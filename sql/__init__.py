@@ -1,0 +1,1 @@
+"""Numbered migrations of the database `sensordb`, and the program that applies them."""

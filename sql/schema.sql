@@ -1,0 +1,278 @@
+-- The schema that the migrations lead to, for people to read and review. Not for loading: that is
+-- done by `python -m sql.migrate`. Made by `python -m sql.dump`; a test holds it current.
+
+CREATE EXTENSION IF NOT EXISTS timescaledb WITH SCHEMA public;
+
+COMMENT ON EXTENSION timescaledb IS 'Enables scalable inserts and complex queries for time-series data (Apache 2 Edition)';
+
+CREATE FUNCTION public.get_pipeline_latency_stats(time_window interval DEFAULT '00:02:00'::interval) RETURNS TABLE(stage text, avg_ms double precision, min_ms double precision, max_ms double precision, p50_ms double precision, p95_ms double precision, p99_ms double precision, samples bigint)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    WITH stages (position, metric_name, stage) AS (
+        VALUES
+            (1, 'mqtt_to_kafka', 'MQTT → Kafka'),
+            (2, 'kafka_to_spark', 'Kafka → Spark'),
+            (3, 'spark_to_timescaledb', 'Spark → TimescaleDB'),
+            (4, 'total_pipeline_latency', 'Total (bout en bout)')
+    ),
+    recent AS MATERIALIZED (
+        SELECT k.* FROM pipeline_kpi AS k WHERE k.time > now() - time_window
+    ),
+    totals AS (
+        SELECT
+            r.metric_name,
+            sum(r.samples)::bigint AS samples,
+            sum(r.sum_ms) / sum(r.samples) AS avg_ms,
+            min(r.min_ms) AS min_ms,
+            max(r.max_ms) AS max_ms
+        FROM recent AS r
+        GROUP BY r.metric_name
+    ),
+    buckets AS (
+        SELECT r.metric_name, b.bucket, sum(b.number) AS number
+        FROM recent AS r
+        CROSS JOIN LATERAL unnest(r.bucket_index, r.bucket_count) AS b (bucket, number)
+        GROUP BY r.metric_name, b.bucket
+    ),
+    ranks AS (
+        SELECT
+            b.metric_name,
+            b.bucket,
+            sum(b.number) OVER (PARTITION BY b.metric_name ORDER BY b.bucket) AS up_to
+        FROM buckets AS b
+    ),
+    -- A percentile is the smallest value with at least that share of the samples up to it,
+    -- as percentile_disc() has it.
+    percentiles AS (
+        SELECT
+            t.metric_name,
+            latency_bucket_ms(min(r.bucket) FILTER (WHERE r.up_to >= 0.50 * t.samples)) AS p50_ms,
+            latency_bucket_ms(min(r.bucket) FILTER (WHERE r.up_to >= 0.95 * t.samples)) AS p95_ms,
+            latency_bucket_ms(min(r.bucket) FILTER (WHERE r.up_to >= 0.99 * t.samples)) AS p99_ms
+        FROM totals AS t
+        INNER JOIN ranks AS r ON r.metric_name = t.metric_name
+        GROUP BY t.metric_name
+    )
+    -- min and max are exact, so no percentile need lie outside them.
+    SELECT
+        s.stage,
+        t.avg_ms,
+        t.min_ms,
+        t.max_ms,
+        least(greatest(p.p50_ms, t.min_ms), t.max_ms),
+        least(greatest(p.p95_ms, t.min_ms), t.max_ms),
+        least(greatest(p.p99_ms, t.min_ms), t.max_ms),
+        coalesce(t.samples, 0)
+    FROM stages AS s
+    LEFT JOIN totals AS t ON t.metric_name = s.metric_name
+    LEFT JOIN percentiles AS p ON p.metric_name = s.metric_name
+    ORDER BY s.position
+$$;
+
+COMMENT ON FUNCTION public.get_pipeline_latency_stats(time_window interval) IS 'Latency of the four stages over the readings committed within time_window before now: always four rows; samples is 0 and all else null where there were none. Percentiles are within 1 % of the exact ones.';
+
+CREATE FUNCTION public.latency_bucket_ms(bucket integer) RETURNS double precision
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+    SELECT sign(bucket) * 2 * power(1.02::double precision, abs(bucket) - 1) / 2.02 / 1000
+$$;
+
+COMMENT ON FUNCTION public.latency_bucket_ms(bucket integer) IS 'Value in ms that stands for a bucket. The histogram follows DDSketch (Masson, Rim and Lee: DDSketch, a fast and fully-mergeable quantile sketch with relative-error guarantees, PVLDB 12, 2019) with gamma = 1.02, on microseconds: a latency of x >= 1 µs is in bucket 1 + ceil(ln(x) / ln(gamma)), one below zero in the bucket of the opposite sign, zero in bucket 0. 2 * gamma^i / (gamma + 1) is then at most (gamma - 1) / (gamma + 1) = 0.99 % from every value of bucket 1 + i.';
+
+CREATE TABLE public.devices (
+    device_id text NOT NULL,
+    site text,
+    room text,
+    model text,
+    gateway text,
+    installed_at timestamp with time zone,
+    notes text
+);
+
+COMMENT ON TABLE public.devices IS 'What is known of each device; the streaming job adds site, room and model to its readings.';
+
+COMMENT ON COLUMN public.devices.device_id IS 'Name of the device, as in its MQTT topic.';
+
+COMMENT ON COLUMN public.devices.site IS 'Site; where it is null, the one of the MQTT topic is used.';
+
+COMMENT ON COLUMN public.devices.model IS 'Model of the sensor.';
+
+COMMENT ON COLUMN public.devices.gateway IS 'Gateway that the device usually publishes to.';
+
+CREATE TABLE public.pipeline_kpi (
+    "time" timestamp with time zone NOT NULL,
+    metric_name text NOT NULL,
+    value_ms double precision NOT NULL,
+    samples bigint NOT NULL,
+    min_ms double precision NOT NULL,
+    max_ms double precision NOT NULL,
+    sum_ms double precision NOT NULL,
+    negative_count bigint NOT NULL,
+    bucket_index integer[] NOT NULL,
+    bucket_count bigint[] NOT NULL,
+    query text NOT NULL,
+    run_id uuid NOT NULL,
+    batch_id bigint NOT NULL,
+    CONSTRAINT pipeline_kpi_check CHECK ((cardinality(bucket_index) = cardinality(bucket_count))),
+    CONSTRAINT pipeline_kpi_samples_check CHECK ((samples > 0))
+);
+
+COMMENT ON TABLE public.pipeline_kpi IS 'Latency of the pipeline''s stages, one row per stage and batch. Only rows that were new in the batch count.';
+
+COMMENT ON COLUMN public.pipeline_kpi."time" IS 'When the batch was committed, taken after the commit returned.';
+
+COMMENT ON COLUMN public.pipeline_kpi.metric_name IS 'mqtt_to_kafka: appended - captured; kafka_to_spark: read - appended; spark_to_timescaledb: committed - read; total_pipeline_latency: committed - captured.';
+
+COMMENT ON COLUMN public.pipeline_kpi.value_ms IS 'Mean latency, ms.';
+
+COMMENT ON COLUMN public.pipeline_kpi.samples IS 'Readings measured.';
+
+COMMENT ON COLUMN public.pipeline_kpi.min_ms IS 'Least latency, ms; below zero where two hosts'' clocks differ.';
+
+COMMENT ON COLUMN public.pipeline_kpi.max_ms IS 'Greatest latency, ms.';
+
+COMMENT ON COLUMN public.pipeline_kpi.sum_ms IS 'Sum of the latencies, ms.';
+
+COMMENT ON COLUMN public.pipeline_kpi.negative_count IS 'Samples below zero. They are part of all other figures.';
+
+COMMENT ON COLUMN public.pipeline_kpi.bucket_index IS 'Buckets of the histogram that hold a sample, ascending; see latency_bucket_ms().';
+
+COMMENT ON COLUMN public.pipeline_kpi.bucket_count IS 'Samples in each of those buckets.';
+
+CREATE TABLE public.processing_metrics (
+    "time" timestamp with time zone NOT NULL,
+    query text NOT NULL,
+    run_id uuid NOT NULL,
+    batch_id bigint NOT NULL,
+    rows_in bigint NOT NULL,
+    rows_stored bigint NOT NULL,
+    rows_duplicate bigint NOT NULL,
+    rows_late bigint NOT NULL,
+    rows_rejected bigint NOT NULL,
+    bytes bigint NOT NULL,
+    committed_at timestamp with time zone,
+    trigger_ms bigint,
+    latest_offset_ms bigint,
+    query_planning_ms bigint,
+    wal_commit_ms bigint,
+    add_batch_ms bigint,
+    commit_offsets_ms bigint,
+    kafka_lag bigint
+);
+
+COMMENT ON TABLE public.processing_metrics IS 'One row per query and batch of the streaming job; a batch that ran again after a failure has one more.';
+
+COMMENT ON COLUMN public.processing_metrics."time" IS 'When the batch was triggered.';
+
+COMMENT ON COLUMN public.processing_metrics.query IS 'store or archive.';
+
+COMMENT ON COLUMN public.processing_metrics.run_id IS 'Changes with each start of the query.';
+
+COMMENT ON COLUMN public.processing_metrics.rows_in IS 'Records read from Kafka.';
+
+COMMENT ON COLUMN public.processing_metrics.rows_stored IS 'Readings that were new, or (archive) written.';
+
+COMMENT ON COLUMN public.processing_metrics.rows_duplicate IS 'Readings that were stored already.';
+
+COMMENT ON COLUMN public.processing_metrics.rows_late IS 'Readings that Kafka appended later after their capture than the job''s setting late_after_seconds.';
+
+COMMENT ON COLUMN public.processing_metrics.rows_rejected IS 'Records that are no readings; the query store sends them to the dead letter topic.';
+
+COMMENT ON COLUMN public.processing_metrics.bytes IS 'Bytes of the payloads read.';
+
+COMMENT ON COLUMN public.processing_metrics.committed_at IS 'When the last of the batch''s transactions, or uploads, had returned.';
+
+COMMENT ON COLUMN public.processing_metrics.trigger_ms IS 'Whole batch, ms; the columns up to commit_offsets_ms are Spark''s figures for its phases.';
+
+COMMENT ON COLUMN public.processing_metrics.latest_offset_ms IS 'Asking Kafka for the newest offsets, ms.';
+
+COMMENT ON COLUMN public.processing_metrics.query_planning_ms IS 'Planning, ms.';
+
+COMMENT ON COLUMN public.processing_metrics.wal_commit_ms IS 'Writing the batch''s offsets to the checkpoint, ms.';
+
+COMMENT ON COLUMN public.processing_metrics.add_batch_ms IS 'Reading, transforming and storing, ms.';
+
+COMMENT ON COLUMN public.processing_metrics.commit_offsets_ms IS 'Marking the batch as done in the checkpoint, ms.';
+
+COMMENT ON COLUMN public.processing_metrics.kafka_lag IS 'Records in Kafka that were not yet read when the batch ended, all partitions.';
+
+CREATE TABLE public.schema_checksum (
+    migration_id text NOT NULL,
+    sha256 text NOT NULL
+);
+
+CREATE TABLE public.sensor_data (
+    "time" timestamp with time zone NOT NULL,
+    device_id text NOT NULL,
+    seq bigint DEFAULT '-1'::integer NOT NULL,
+    temperature double precision,
+    humidity double precision,
+    dew_point double precision,
+    absolute_humidity double precision,
+    measurements jsonb DEFAULT '{}'::jsonb NOT NULL,
+    site text,
+    room text,
+    model text,
+    gateway text,
+    quality_flags text[] DEFAULT '{}'::text[] NOT NULL,
+    sensor_ts timestamp with time zone,
+    received_at timestamp with time zone,
+    appended_at timestamp with time zone NOT NULL,
+    read_at timestamp with time zone NOT NULL,
+    batch_id bigint NOT NULL,
+    kafka_partition integer NOT NULL,
+    kafka_offset bigint NOT NULL
+);
+
+COMMENT ON TABLE public.sensor_data IS 'Readings of all devices. All times are UTC, to the microsecond.';
+
+COMMENT ON COLUMN public.sensor_data."time" IS 'When the reading was captured, by the sensor''s clock; by the gateway''s where quality_flags say that the sensor''s could not be used.';
+
+COMMENT ON COLUMN public.sensor_data.seq IS 'Running number given by the device; -1: it sent none.';
+
+COMMENT ON COLUMN public.sensor_data.temperature IS 'Air temperature, °C.';
+
+COMMENT ON COLUMN public.sensor_data.humidity IS 'Relative humidity, %.';
+
+COMMENT ON COLUMN public.sensor_data.dew_point IS 'Dew point, °C, by the Magnus formula (Alduchov and Eskridge 1996).';
+
+COMMENT ON COLUMN public.sensor_data.absolute_humidity IS 'Mass of water vapour in the air, g/m³.';
+
+COMMENT ON COLUMN public.sensor_data.measurements IS 'Further numeric quantities of the payload by name, in the unit that the name says.';
+
+COMMENT ON COLUMN public.sensor_data.quality_flags IS 'What is doubtful about the reading: ts_missing, ts_unreadable, ts_before_2020, ts_in_future, gateway_clock, replayed, temperature_out_of_range, humidity_out_of_range.';
+
+COMMENT ON COLUMN public.sensor_data.sensor_ts IS 'Time that the sensor sent, where it was not believed; else null.';
+
+COMMENT ON COLUMN public.sensor_data.received_at IS 'When the gateway received the message, by the gateway''s clock.';
+
+COMMENT ON COLUMN public.sensor_data.appended_at IS 'When Kafka appended the record, by the broker''s clock; Kafka keeps milliseconds.';
+
+COMMENT ON COLUMN public.sensor_data.read_at IS 'When Spark read the record.';
+
+COMMENT ON COLUMN public.sensor_data.batch_id IS 'Batch of the query store; processing_metrics tells when it was committed.';
+
+COMMENT ON COLUMN public.sensor_data.kafka_partition IS 'Partition of the topic sensor.raw.';
+
+COMMENT ON COLUMN public.sensor_data.kafka_offset IS 'Offset in that partition.';
+
+ALTER TABLE ONLY public.devices
+    ADD CONSTRAINT devices_pkey PRIMARY KEY (device_id);
+
+ALTER TABLE ONLY public.schema_checksum
+    ADD CONSTRAINT schema_checksum_pkey PRIMARY KEY (migration_id);
+
+ALTER TABLE ONLY public.sensor_data
+    ADD CONSTRAINT sensor_data_pkey PRIMARY KEY (device_id, "time", seq);
+
+CREATE INDEX pipeline_kpi_time_idx ON public.pipeline_kpi USING btree ("time" DESC);
+
+CREATE INDEX processing_metrics_batch ON public.processing_metrics USING btree (query, batch_id);
+
+CREATE INDEX processing_metrics_time_idx ON public.processing_metrics USING btree ("time" DESC);
+
+CREATE INDEX sensor_data_time_idx ON public.sensor_data USING btree ("time" DESC);
+
+-- hypertable pipeline_kpi: by time, chunks of 1 day
+-- hypertable processing_metrics: by time, chunks of 1 day
+-- hypertable sensor_data: by time, chunks of 1 day
