@@ -18,12 +18,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = Path("/run/edge-telemetry")
+# Lets Ansible in as root, over SSH as on any host; lives as long as the hosts at most.
+KEY = STATE / "key"
 PACKAGES = (
     *("podman", "crun", "conmon", "netavark", "aardvark-dns", "fuse-overlayfs"),
-    *("iptables", "nftables", "mmdebstrap"),
+    *("iptables", "nftables", "mmdebstrap", "openssh-client"),
 )
 IMAGE_PACKAGES = (
-    "systemd,systemd-sysv,dbus,python3,python3-apt,sudo,iproute2,ca-certificates,procps,curl"
+    "systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,iproute2,ca-certificates,"
+    "procps,curl"
 )
 # Debian's testing suite was last signed with an end date that has passed; test hosts only.
 IMAGES: dict[str, list[str]] = {
@@ -101,7 +104,7 @@ def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 def setup() -> None:
-    """Installs the missing packages and builds the missing images."""
+    """Installs the missing packages, makes the key, builds the missing images."""
     missing = [name for name in PACKAGES if not Path(f"/var/lib/dpkg/info/{name}.list").exists()]
     if missing:
         say(f"installing {' '.join(missing)}")
@@ -109,8 +112,17 @@ def setup() -> None:
         subprocess.run(["apt-get", "update", "-qq"], check=True, env=apt)
         install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends"]
         subprocess.run([*install, *missing], check=True, env=apt, stdout=subprocess.DEVNULL)
+    if not KEY.exists():
+        STATE.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(KEY)], check=True)
     for suite, options in IMAGES.items():
-        if podman("image", "exists", f"edge-host:{suite}", check=False).returncode != 0:
+        label = (
+            "image",
+            "inspect",
+            "--format={{.Labels.packages}}",
+            f"localhost/edge-host:{suite}",
+        )
+        if podman(*label, check=False).stdout.strip() != IMAGE_PACKAGES:
             build_image(suite, options)
 
 
@@ -129,7 +141,8 @@ def build_image(suite: str, options: list[str]) -> None:
         ],
         check=True,
     )
-    podman("import", str(archive), f"edge-host:{suite}")
+    label = f"--change=LABEL packages={IMAGE_PACKAGES}"
+    podman("import", label, str(archive), f"edge-host:{suite}")
     archive.unlink()
     say(f"built edge-host:{suite} in {time.monotonic() - started:.0f} s")
 

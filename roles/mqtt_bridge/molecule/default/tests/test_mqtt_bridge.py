@@ -1,0 +1,162 @@
+"""The bridge between a real MQTT broker and a real Kafka."""
+
+import json
+import shlex
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from paho.mqtt.client import Client, MQTTMessageInfo
+from paho.mqtt.enums import CallbackAPIVersion
+from testinfra.host import Host
+
+# As the role's own health check has it.
+SUBSCRIBED = "curl -sf 127.0.0.1:9101/metrics | grep -q '^bridge_mqtt_connected 1'"
+DEADLINE = 60  # seconds within which what was sent must have arrived
+
+# Prints each record of the topic with the mark in its MQTT topic, one JSON a line.
+READ = """
+import json, sys
+from confluent_kafka import Consumer, TopicPartition
+c = Consumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "test", "log_level": 0})
+for number in c.list_topics("sensor.raw", timeout=20).topics["sensor.raw"].partitions:
+    low, high = c.get_watermark_offsets(TopicPartition("sensor.raw", number), timeout=20)
+    c.assign([TopicPartition("sensor.raw", number, low)])
+    while low < high:
+        record = c.poll(20)
+        low = record.offset() + 1
+        headers = {name: value.decode() for name, value in record.headers()}
+        if sys.argv[1] in headers["mqtt_topic"]:
+            print(json.dumps([record.key().decode(), record.value().hex(), headers]))
+"""
+
+
+class Record(NamedTuple):
+    """A Kafka record of the topic."""
+
+    key: str
+    value: bytes
+    headers: dict[str, str]
+
+
+def records(host: Host, site: str) -> list[Record]:
+    """Read what Kafka has of a site."""
+    python = f"/opt/mqtt_bridge/current/bin/python -c {shlex.quote(READ)} /{site}/"
+    found = [json.loads(line) for line in host.check_output(python).splitlines()]
+    return [Record(key, bytes.fromhex(value), headers) for key, value, headers in found]
+
+
+def await_values(host: Host, site: str, wanted: set[bytes]) -> list[Record]:
+    """Wait until Kafka has all values of a site."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        found = records(host, site)
+        missing = wanted - {record.value for record in found}
+        if not missing or time.monotonic() > deadline:
+            assert not missing, f"{len(missing)} of {len(wanted)} did not arrive"
+            return found
+        time.sleep(0.5)
+
+
+class Device:
+    """A sensor that publishes from outside of the host."""
+
+    def __init__(self, host: Host) -> None:
+        self.site = uuid.uuid4().hex
+        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client.username_pw_set("device", "test-only-device")
+        self._client.connect(str(host.check_output("hostname -I")).split()[0])
+        self._client.loop_start()
+        self._sent: list[MQTTMessageInfo] = []
+
+    def publish(self, payload: bytes) -> None:
+        topic = f"sensors/{self.site}/d1/telemetry"
+        self._sent.append(self._client.publish(topic, payload, qos=1))
+
+    def close(self) -> None:
+        """Wait for the broker's acknowledgements."""
+        for message in self._sent:
+            message.wait_for_publish(DEADLINE)
+            assert message.is_published()
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@contextmanager
+def kafka_away(host: Host) -> Iterator[None]:
+    """Stop Kafka for a while."""
+    host.check_output("systemctl stop kafka")
+    try:
+        yield
+    finally:
+        host.check_output("systemctl start kafka")
+
+
+def await_on_host(host: Host, condition: str) -> None:
+    """Wait until a shell command succeeds."""
+    host.check_output(f"timeout 30 sh -c {shlex.quote(f'until {condition}; do sleep 0.1; done')}")
+
+
+def kill_bridge(host: Host) -> None:
+    """Kill the bridge while it works."""
+    await_on_host(host, SUBSCRIBED)
+    host.check_output("systemctl kill --signal=KILL mqtt-bridge")
+
+
+def test_a_reading_arrives_untouched(host: Host) -> None:
+    payloads = {b'{"device_id": "d1",  "temperature":21.50}', b"\x00\xff not json", b""}
+    before = time.time_ns()
+    device = Device(host)
+    for payload in payloads:
+        device.publish(payload)
+    device.close()
+    found = await_values(host, device.site, payloads)
+    assert len(found) == len(payloads)
+    for record in found:
+        assert record.key == "d1"
+        assert record.headers["mqtt_topic"] == f"sensors/{device.site}/d1/telemetry"
+        assert record.headers["gateway"].startswith("mqtt-bridge-")
+        assert before < int(record.headers["received_ns"]) < time.time_ns()
+
+
+def test_readings_wait_while_kafka_is_away(host: Host) -> None:
+    sent = {b"%d" % number for number in range(3000)}
+    with kafka_away(host):
+        device = Device(host)
+        for payload in sent:
+            device.publish(payload)
+        device.close()
+    await_values(host, device.site, sent)
+
+
+def test_the_gateway_starts_while_kafka_is_away(host: Host) -> None:
+    with kafka_away(host):
+        started = time.monotonic()
+        host.check_output("timeout 60 systemctl restart mqtt-bridge")
+        assert time.monotonic() - started < 20
+        await_on_host(host, SUBSCRIBED)
+        await_on_host(host, "systemctl status mqtt-bridge | grep -q 'Waiting for Kafka'")
+        device = Device(host)
+        device.publish(b"before kafka")
+        device.close()
+    await_values(host, device.site, {b"before kafka"})
+
+
+def test_a_killed_bridge_loses_nothing(host: Host) -> None:
+    device = Device(host)
+    sent = {b"%d" % number for number in range(4000)}
+    for number, payload in enumerate(sorted(sent)):
+        device.publish(payload)
+        if number % 1000 == 999:
+            kill_bridge(host)
+    device.close()
+    await_values(host, device.site, sent)
+    await_on_host(host, SUBSCRIBED)
+
+
+def test_the_password_is_not_in_the_environment(host: Host) -> None:
+    pid = host.check_output("systemctl show --property=MainPID --value mqtt-bridge")
+    assert "test-only" not in host.check_output(f"tr '\\0' ' ' < /proc/{pid}/environ")
+    assert "test-only" not in host.check_output("systemctl show mqtt-bridge")
