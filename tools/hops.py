@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import psycopg2
+import psycopg2.extensions
 import pyarrow.parquet as pq
 import yaml
 from confluent_kafka import Consumer, TopicPartition
@@ -60,14 +61,7 @@ class Hops:
 
     def __post_init__(self) -> None:
         """Connects to what stays connected."""
-        self.database = psycopg2.connect(
-            host=self.demo.database,
-            dbname="sensordb",
-            user="sensor_user",
-            password=self.demo.secret("database"),
-            connect_timeout=10,
-        )
-        self.database.autocommit = True
+        self.database = self.connect()
         servers = f"{self.demo.core}:9092"
         self.consumer = Consumer({"bootstrap.servers": servers, "group.id": "demo-view"})
         self.objects = boto3.client(
@@ -78,8 +72,28 @@ class Hops:
             region_name="us-east-1",
         )
 
+    def connect(self) -> psycopg2.extensions.connection:
+        """A connection to the database, as its user."""
+        connection = psycopg2.connect(
+            host=self.demo.database,
+            dbname="sensordb",
+            user="sensor_user",
+            password=self.demo.secret("database"),
+            connect_timeout=10,
+        )
+        connection.autocommit = True
+        return connection
+
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """The rows of a statement."""
+        """The rows of a statement; connects again where the database went down in between."""
+        try:
+            return self.rows(statement, parameters)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            self.database = self.connect()
+            return self.rows(statement, parameters)
+
+    def rows(self, statement: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """The rows of a statement over the present connection."""
         with self.database.cursor() as cursor:
             cursor.execute(statement, parameters)
             return cursor.fetchall()

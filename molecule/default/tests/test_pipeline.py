@@ -28,33 +28,53 @@ def rows_of(pipeline: Pipeline, device: str) -> list[tuple[Any, ...]]:
 def test_a_reading_arrives_in_timescaledb_and_in_parquet(
     hosts: dict[str, Host], pipeline: Pipeline
 ) -> None:
-    pipeline.query(
-        "INSERT INTO devices (device_id, site, room, model) VALUES ('way-1', 'lab', 'B12', 'SHT45') "
-        "ON CONFLICT DO NOTHING RETURNING device_id"
-    )
+    site = pipeline.site("lab")
+    device = f"way-{site}"
     captured = datetime.now(UTC)
-    reading = {"device_id": "way-1", "ts": captured.isoformat(), "seq": 7, "co2": 812}
+    reading = {"device_id": device, "ts": captured.isoformat(), "seq": 7, "co2": 812}
     reading |= {"temperature": 25.0, "humidity": 50.0}
-    publish(hosts["gw1"], pipeline, "sensors/lab/way-1/telemetry", json.dumps(reading))
-    (row,) = eventually("the row", lambda: rows_of(pipeline, "way-1"), bool)
-    time, seq, temperature, humidity, dew_point, site, _, measurements, flags = row
-    assert (time, seq, temperature, humidity, site) == (captured, 7, 25.0, 50.0, "lab")
+    publish(hosts["gw1"], pipeline, f"sensors/{site}/{device}/telemetry", json.dumps(reading))
+    (row,) = eventually("the row", lambda: rows_of(pipeline, device), bool)
+    time, seq, temperature, humidity, dew_point, stored_site, _, measurements, flags = row
+    assert (time, seq, temperature, humidity) == (captured, 7, 25.0, 50.0)
+    assert stored_site == site
     # 25 °C at 50 % relative humidity: 13.9 °C in the usual psychrometric tables.
     assert abs(dew_point - 13.9) < 0.1
     assert measurements == {"co2": 812}
     assert flags == []
-    archived = eventually("the object", lambda: pipeline.archive("lab").to_pylist(), bool)
-    assert [(r["device_id"], r["seq"], r["temperature"]) for r in archived] == [("way-1", 7, 25.0)]
+    archived = eventually("the object", lambda: pipeline.archive(site).to_pylist(), bool)
+    assert [(r["device_id"], r["seq"], r["temperature"]) for r in archived] == [(device, 7, 25.0)]
+
+
+def test_a_known_device_brings_its_room_and_model(
+    hosts: dict[str, Host], pipeline: Pipeline
+) -> None:
+    device = f"known-{pipeline.site('lab')}"
+    statement = (
+        "INSERT INTO devices (device_id, room, model) VALUES (%s, 'B12', 'SHT45') RETURNING 1"
+    )
+    pipeline.query(statement, device)
+    find = (
+        "SELECT count(*) FROM sensor_data WHERE device_id = %s AND room = 'B12' AND model = 'SHT45'"
+    )
+
+    def known() -> int:
+        # The job looks at the table `devices` once a minute.
+        payload = json.dumps({"device_id": device, "temperature": 20.0})
+        publish(hosts["gw1"], pipeline, f"sensors/lab/{device}/telemetry", payload)
+        return int(pipeline.query(find, device)[0][0])
+
+    eventually("a row with room and model", known, bool)
 
 
 def test_a_reading_sent_twice_is_stored_once(hosts: dict[str, Host], pipeline: Pipeline) -> None:
+    site = pipeline.site("twice")
     stamp = datetime.now(UTC).isoformat()
-    payload = json.dumps({"device_id": "twice", "ts": stamp, "seq": 1, "temperature": 20.5})
-    last = json.dumps({"device_id": "twice", "ts": stamp, "seq": 2, "temperature": 20.5})
-    for text in (payload, payload, last):
-        publish(hosts["gw1"], pipeline, "sensors/lab2/twice/telemetry", text)
-    eventually("the last one", lambda: pipeline.stored("lab2"), lambda rows: ("twice", 2) in rows)
-    assert pipeline.stored("lab2") == [("twice", 1), ("twice", 2)]
+    for seq in (1, 1, 2):
+        reading = {"device_id": site, "ts": stamp, "seq": seq, "temperature": 20.5}
+        publish(hosts["gw1"], pipeline, f"sensors/{site}/{site}/telemetry", json.dumps(reading))
+    eventually("the last one", lambda: pipeline.stored(site), lambda rows: (site, 2) in rows)
+    assert pipeline.stored(site) == [(site, 1), (site, 2)]
 
 
 def test_what_is_no_reading_goes_to_the_dead_letters(

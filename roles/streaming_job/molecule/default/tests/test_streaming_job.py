@@ -22,7 +22,8 @@ LIST = (
     "aws_access_key_id='streaming-job', aws_secret_access_key='only-for-this-test-host'); "
     "keys = [o['Key'] for o in s3.list_objects_v2(Bucket='sensor-archive').get('Contents', [])]; "
     "rows = [r for k in keys for r in pq.read_table(io.BytesIO(s3.get_object("
-    "Bucket='sensor-archive', Key=k)['Body'].read()), use_threads=False, pre_buffer=False).to_pylist()]; "
+    "Bucket='sensor-archive', Key=k)['Body'].read()), use_threads=False, pre_buffer=False)"
+    ".to_pylist()]; "
     "print(sorted(r['seq'] for r in rows if r['device_id'] == 'probe'))"
 )
 

@@ -44,7 +44,7 @@ def all_arrived(pipeline: Pipeline, site: str, devices: int, count: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("site", "name", "breaks", "mends"),
+    ("fault", "name", "breaks", "mends"),
     [
         ("kafka-down", "core1", stop("kafka"), start("kafka")),
         ("database-down", "db1", stop("postgresql@18-main"), start("postgresql@18-main")),
@@ -53,18 +53,21 @@ def all_arrived(pipeline: Pipeline, site: str, devices: int, count: int) -> None
         ("worker-killed", "core1", kill("spark-worker"), start("spark-worker")),
         ("bridge-killed", "gw1", kill("mqtt-bridge"), start("mqtt-bridge")),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: value if isinstance(value, str) else "-",
 )
 def test_a_service_goes_down_under_load(
-    hosts: dict[str, Host], pipeline: Pipeline, site: str, name: str, breaks: Fault, mends: Fault
+    hosts: dict[str, Host], pipeline: Pipeline, fault: str, name: str, breaks: Fault, mends: Fault
 ) -> None:
+    site = pipeline.site(fault)
     load = pipeline.start(
         *("--site", site, "--devices", "10", "--rate", str(RATE), "--count", str(RATE * SECONDS))
     )
     eventually("the first readings", lambda: pipeline.stored(site), bool)
     breaks(hosts[name])
-    load.communicate(timeout=SECONDS + 60)
-    mends(hosts[name])
+    try:
+        load.communicate(timeout=SECONDS + 60)
+    finally:
+        mends(hosts[name])
     assert load.returncode == 0
     all_arrived(pipeline, site, devices=10, count=RATE * SECONDS)
 
@@ -72,21 +75,22 @@ def test_a_service_goes_down_under_load(
 def test_store_waits_for_a_missing_psycopg2_while_archive_goes_on(
     hosts: dict[str, Host], pipeline: Pipeline
 ) -> None:
-    core = hosts["core1"]
+    core, site = hosts["core1"], pipeline.site("no-driver")
     # Where the installed module stands, to take it away and to put it back.
     site_packages = core.check_output(
         f"{PYTHON} -c 'import psycopg2, pathlib; print(pathlib.Path(psycopg2.__file__).parents[1])'"
     )
     core.check_output(f"mv {site_packages}/psycopg2 {site_packages}/psycopg2.away")
-    core.check_output("systemctl restart streaming-job")
-    pipeline.simulate("--site", "no-driver", "--devices", "5", "--rate", "100", "--count", "500")
-    eventually(
-        "the archive", lambda: len(pipeline.archived_readings("no-driver")), lambda n: n >= 500
-    )
-    assert pipeline.stored("no-driver") == []
-    journal = core.check_output("journalctl -u streaming-job --since=-5min -o cat")
-    said = [line for line in journal.splitlines() if "psycopg2" in line]
-    assert said, journal[-2000:]
-    assert not any("Traceback" in line for line in said)
-    core.check_output(f"mv {site_packages}/psycopg2.away {site_packages}/psycopg2")
-    all_arrived(pipeline, "no-driver", devices=5, count=500)
+    try:
+        core.check_output("systemctl restart streaming-job")
+        options = ("--devices", "5", "--rate", "100", "--count", "500")
+        pipeline.simulate("--site", site, *options)
+        eventually("the archive", lambda: len(pipeline.archived_readings(site)), lambda n: n >= 500)
+        assert pipeline.stored(site) == []
+        journal = core.check_output("journalctl -u streaming-job --since=-5min -o cat")
+        said = [line for line in journal.splitlines() if "psycopg2" in line]
+        assert said, journal[-2000:]
+        assert not any("Traceback" in line for line in said)
+    finally:
+        core.check_output(f"mv {site_packages}/psycopg2.away {site_packages}/psycopg2")
+    all_arrived(pipeline, site, devices=5, count=500)
