@@ -28,9 +28,9 @@ test-full: test ## the same and the scenarios that take long
 lint: ## ruff, mypy, yamllint, ansible-lint
 	ruff check .
 	ruff format --check .
-	mypy bridge simulator spark_app sql telemetry tools roles/artifact/files conftest.py
+	mypy
 	yamllint --strict .
-	ansible-lint --offline --profile production
+	ansible-lint site.yml playbooks inventories roles molecule
 
 unit: ## tests that need no test host
 	pytest --ignore=tests/demo tests

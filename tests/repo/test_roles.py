@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+ROLES = sorted(
+    path.name for path in (ROOT / "roles").iterdir() if path.is_dir() and path.name[0] != "."
+)
 
 
 def load(path: Path) -> dict[str, Any]:
