@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo demo-down test test-full lint unit scenarios clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down test test-full lint unit scenarios clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
@@ -11,6 +11,9 @@ help: ## list the targets
 bootstrap: ## install on this machine what the rest needs, and say what
 	@sh tools/bootstrap.sh
 
+bootstrap-tests:
+	@sh tools/bootstrap.sh --tests
+
 demo: ## three hosts, the whole system on them, readings, a live table
 	@started=$$(date +%s); sh tools/bootstrap.sh && \
 	DEMO_BOOTSTRAP_SECONDS=$$(($$(date +%s) - started)) $(IN_HOSTS) python -m tools.demo
@@ -18,7 +21,7 @@ demo: ## three hosts, the whole system on them, readings, a live table
 demo-down: ## remove the demo's hosts and their network
 	@python3 tools/testhosts.py down demo
 
-test: bootstrap lint unit scenarios ## what CI runs: lint, unit tests, every scenario
+test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
 	@$(IN_HOSTS) sh tools/scenarios.sh default
 	pytest tests/demo
 

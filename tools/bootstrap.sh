@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs on the controller what the project needs and the machine lacks, and says what.
 # Debian 12 or 13, root, Python 3.11 or later; everything else comes from here.
+# With `--tests` also the broker that unit tests start for themselves.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -10,12 +11,14 @@ packages=""
 command -v mvn >/dev/null || packages="$packages maven"
 command -v java >/dev/null || packages="$packages default-jdk-headless"
 command -v git >/dev/null || packages="$packages git"
+[ "${1:-}" != --tests ] || command -v mosquitto >/dev/null || packages="$packages mosquitto"
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 if [ -n "$packages" ]; then
   echo "bootstrap: installing$packages"
   apt-get update -qq
+  # No service of these packages is wanted here; RUNLEVEL=1 keeps Debian from starting one.
   # shellcheck disable=SC2086 # a list of words
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages >/dev/null
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $packages >/dev/null
 fi
 
 stamp=.venv/requirements.sha256

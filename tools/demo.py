@@ -152,7 +152,7 @@ def follow(process: subprocess.Popen[str], hops: Hops, report: Report) -> None:
 
 
 def warm_up(demo: Demo, hops: Hops) -> None:
-    """Sends a few readings first: a job that just started takes seconds for its first batches."""
+    """Sends a few readings: a job that has just started takes seconds for its first batches."""
     before = hops.counts()
     options = ("--site", "warm-up", "--devices", "4", "--rate", "100", "--count", str(WARM_UP))
     process = simulate(demo, *options)
@@ -165,9 +165,8 @@ def warm_up(demo: Demo, hops: Hops) -> None:
         if time.monotonic() > started + SETTLE_SECONDS:
             sys.exit("demo: the warm-up's readings did not arrive; see journalctl -u streaming-job")
         time.sleep(1)
-    say(
-        f"   {WARM_UP} readings, not counted below, arrived after {time.monotonic() - started:.0f} s"
-    )
+    seconds = time.monotonic() - started
+    say(f"   {WARM_UP} readings, not counted below, arrived after {seconds:.0f} s")
 
 
 def replay(demo: Demo, hops: Hops) -> dict[str, Any]:
