@@ -105,7 +105,9 @@ def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 def setup() -> None:
     """Installs the missing packages, makes the key, builds the missing images."""
-    missing = [name for name in PACKAGES if not Path(f"/var/lib/dpkg/info/{name}.list").exists()]
+    query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES]
+    known = subprocess.run(query, check=False, capture_output=True, text=True).stdout.splitlines()
+    missing = [name for name in PACKAGES if f"{name} installed" not in known]
     if missing:
         say(f"installing {' '.join(missing)}")
         apt = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
