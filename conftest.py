@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import testinfra
 import yaml
 from testinfra.host import Host
+
+# Tests of the scenarios share tools/ with the demo, wherever pytest was started.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 def scenario_hosts() -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tools.hops import HOPS, INVENTORY, ROOT, Demo, Hops
+from tools.hops import DEMO, HOPS, ROOT, Hops, System
 
 RATE = int(os.environ.get("DEMO_RATE", "200"))
 SECONDS = int(os.environ.get("DEMO_SECONDS", "30"))
@@ -79,7 +79,7 @@ def fetch_artifacts() -> None:
 def play(playbook: str, name: str) -> None:
     """Runs a playbook on the demo's hosts; prints its plays and roles, keeps the rest in a log."""
     log = RESULTS / f"{name}.log"
-    command = ["ansible-playbook", "-i", str(INVENTORY), playbook]
+    command = ["ansible-playbook", "-i", str(DEMO), playbook]
     shown = ""
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -97,12 +97,12 @@ def play(playbook: str, name: str) -> None:
         sys.exit(f"{tail}\ndemo: {playbook} failed; the whole log is {log}")
 
 
-def simulate(demo: Demo, *options: str) -> subprocess.Popen[str]:
+def simulate(demo: System, *options: str) -> subprocess.Popen[str]:
     """Starts the simulator against the demo's gateway."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "simulator", "--host", demo.gateway, "--progress"),
-            *("--username", "devices", "--password-file", str(demo.secret_file("mqtt_devices"))),
+            *("--username", "devices", "--password-file", str(demo.secrets / "mqtt_devices")),
             *options,
         ],
         cwd=ROOT,
@@ -151,7 +151,7 @@ def follow(process: subprocess.Popen[str], hops: Hops, report: Report) -> None:
     report.counts = {"sent": sent, **counts}
 
 
-def warm_up(demo: Demo, hops: Hops) -> None:
+def warm_up(demo: System, hops: Hops) -> None:
     """Sends a few readings: a job that has just started takes seconds for its first batches."""
     before = hops.counts()
     options = ("--site", "warm-up", "--devices", "4", "--rate", "100", "--count", str(WARM_UP))
@@ -169,7 +169,7 @@ def warm_up(demo: Demo, hops: Hops) -> None:
     say(f"   {WARM_UP} readings, not counted below, arrived after {seconds:.0f} s")
 
 
-def replay(demo: Demo, hops: Hops) -> dict[str, Any]:
+def replay(demo: System, hops: Hops) -> dict[str, Any]:
     """Sends one recorded file and compares every row in the database with the file's."""
     file = min(RECORDINGS.glob("*.csv"))
     rows = [line.split(",") for line in file.read_text().splitlines() if line.strip()]
@@ -236,7 +236,7 @@ def main() -> None:
         play("molecule/shared/prepare.yml", "prepare")
     with report.step("site.yml"):
         play("site.yml", "site")
-    demo = Demo.read()
+    demo = System.demo()
     hops = wait_for("the system", lambda: Hops(demo))
     wait_for("the schema", hops.counts)
     with report.step("warm-up"):
@@ -256,7 +256,7 @@ def main() -> None:
     finish(demo, report)
 
 
-def finish(demo: Demo, report: Report) -> None:
+def finish(demo: System, report: Report) -> None:
     """Prints the summary and the commands to look around."""
     say("\nstage                        p50 ms    p95 ms    p99 ms   samples")
     for stage in report.stages:
@@ -268,7 +268,7 @@ look around:
   python3 tools/testhosts.py run -- podman exec -it edge-demo-db1 psql -U sensor_user -d sensordb
   python3 tools/testhosts.py run -- podman exec -it edge-demo-core1 journalctl -fu streaming-job
   MQTT {demo.gateway}:1883   Kafka {demo.core}:9092   S3 http://{demo.core}:9000
-  PostgreSQL {demo.database}:5432   passwords in {INVENTORY.relative_to(ROOT)}/.secrets/
+  PostgreSQL {demo.database}:5432   passwords in {DEMO.relative_to(ROOT)}/.secrets/
   make demo-down   removes it all
 results are in results/demo.json""")
     complete = all(report.counts[name] == report.counts["sent"] for name in HOPS)

@@ -1,4 +1,4 @@
-"""Counts the demo's readings at each hop: gateway, Kafka, TimescaleDB, S3; and the latencies."""
+"""Counts readings at each hop: gateway, Kafka, TimescaleDB, S3; and the latencies."""
 
 from __future__ import annotations
 
@@ -17,68 +17,71 @@ import yaml
 from confluent_kafka import Consumer, TopicPartition
 
 ROOT = Path(__file__).resolve().parent.parent
-INVENTORY = ROOT / "inventories" / "demo"
+DEMO = ROOT / "inventories" / "demo"
 BUCKET = "sensor-archive"
 HOPS = ("gateway", "kafka", "timescaledb", "minio")
 
 
 @dataclass(frozen=True)
-class Demo:
-    """Addresses and secrets of the demo's hosts."""
+class System:
+    """Addresses of an installed system, and the folder of its secrets."""
 
     gateway: str
     core: str
     database: str
+    secrets: Path
 
     @classmethod
-    def read(cls, network: str | None = None) -> Demo:
-        """Reads the addresses from the inventory; the tests have the same hosts elsewhere."""
-        inventory = yaml.safe_load((INVENTORY / "hosts.yml").read_text(encoding="utf-8"))["all"]
+    def demo(cls, network: str | None = None) -> System:
+        """The demo's, from its inventory; the tests have the same hosts on another network."""
+        inventory = yaml.safe_load((DEMO / "hosts.yml").read_text(encoding="utf-8"))["all"]
         network = network or str(inventory["vars"]["host_network"])
         groups = inventory["children"]
         groups = {**groups, **groups["core"]["children"]}
-        found = {}
-        for name in ("gateway", "kafka", "database"):
-            (host,) = groups[name]["hosts"].values()
-            found[name] = host["host_ip"].replace("{{ host_network }}", network)
-        return cls(found["gateway"], found["kafka"], found["database"])
+        gateway, core, database = (
+            next(iter(groups[name]["hosts"].values()))["host_ip"]
+            for name in ("gateway", "kafka", "database")
+        )
+        place = "{{ host_network }}"
+        return cls(
+            gateway.replace(place, network),
+            core.replace(place, network),
+            database.replace(place, network),
+            DEMO / ".secrets",
+        )
 
     def secret(self, name: str) -> str:
-        """One of the secrets that the demo made for itself."""
-        return self.secret_file(name).read_text(encoding="utf-8").strip()
-
-    def secret_file(self, name: str) -> Path:
-        """The file of such a secret."""
-        return INVENTORY / ".secrets" / name
+        """One of the secrets that the inventory made at random."""
+        return (self.secrets / name).read_text(encoding="utf-8").strip()
 
 
 @dataclass
 class Hops:
     """Connections to the hops; counts are those of all readings, since the hosts began."""
 
-    demo: Demo
+    system: System
     archived: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Connects to what stays connected."""
         self.database = self.connect()
-        servers = f"{self.demo.core}:9092"
+        servers = f"{self.system.core}:9092"
         self.consumer = Consumer({"bootstrap.servers": servers, "group.id": "demo-view"})
         self.objects = boto3.client(
             "s3",
-            endpoint_url=f"http://{self.demo.core}:9000",
+            endpoint_url=f"http://{self.system.core}:9000",
             aws_access_key_id="streaming-job",
-            aws_secret_access_key=self.demo.secret("s3_secret_key"),
+            aws_secret_access_key=self.system.secret("s3_secret_key"),
             region_name="us-east-1",
         )
 
     def connect(self) -> psycopg2.extensions.connection:
         """A connection to the database, as its user."""
         connection = psycopg2.connect(
-            host=self.demo.database,
+            host=self.system.database,
             dbname="sensordb",
             user="sensor_user",
-            password=self.demo.secret("database"),
+            password=self.system.secret("database"),
             connect_timeout=10,
         )
         connection.autocommit = True
@@ -100,7 +103,7 @@ class Hops:
 
     def gateway(self) -> int:
         """Messages that the bridge received from Mosquitto."""
-        url = f"http://{self.demo.gateway}:9101/metrics"
+        url = f"http://{self.system.gateway}:9101/metrics"
         with urllib.request.urlopen(url, timeout=5) as answer:
             text = answer.read().decode()
         found = re.search(r"(?m)^bridge_received_total ([0-9.e+]+)", text)

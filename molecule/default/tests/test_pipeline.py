@@ -8,11 +8,11 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from testinfra.host import Host
 
-from conftest import Pipeline, eventually
+from tools.pipeline import Pipeline, eventually
 
 
 def publish(gateway: Host, pipeline: Pipeline, topic: str, payload: str) -> None:
-    password = pipeline.demo.secret("mqtt_devices")
+    password = pipeline.system.secret("mqtt_devices")
     login = f"-u devices -P {password}"
     gateway.check_output(f"mosquitto_pub -q 1 {login} -t {topic} -m {shlex.quote(payload)}")
 
@@ -80,7 +80,10 @@ def test_a_reading_sent_twice_is_stored_once(hosts: dict[str, Host], pipeline: P
 def test_what_is_no_reading_goes_to_the_dead_letters(
     hosts: dict[str, Host], pipeline: Pipeline
 ) -> None:
-    settings = {"bootstrap.servers": f"{pipeline.demo.core}:9092", "group.id": "test-dead-letters"}
+    settings = {
+        "bootstrap.servers": f"{pipeline.system.core}:9092",
+        "group.id": "test-dead-letters",
+    }
     consumer = Consumer(settings)
     partition = TopicPartition("sensor.dead_letter", 0)
     partition.offset = consumer.get_watermark_offsets(partition, timeout=20)[1]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Pipeline, eventually
 from simulator.replay import slug
+from tools.hops import ROOT
+from tools.pipeline import Pipeline, eventually
 
 SHARED = ROOT.parent / "shared" / "data" / "room-climate"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from testinfra.host import Host
 
-from conftest import Pipeline, eventually
+from tools.pipeline import Pipeline, eventually
 
 PYTHON = "/opt/spark/current/bin/python"
 RATE = 200

@@ -1,0 +1,82 @@
+"""An installed pipeline under test: MQTT at one end, SQL and S3 at the other."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tools.hops import BUCKET, ROOT, Hops
+
+T = TypeVar("T")
+
+
+@dataclass
+class Pipeline(Hops):
+    """Hops with the means to send readings and to look for single ones."""
+
+    started: int = field(default_factory=lambda: int(time.time()))
+
+    def site(self, name: str) -> str:
+        """A site of that name that no earlier run used, so that tests can be run again."""
+        return f"{name}-{self.started:x}"
+
+    def simulate(self, *options: str) -> None:
+        """Runs the simulator until every message is acknowledged."""
+        load = self.start(*options)
+        output, _ = load.communicate(timeout=300)
+        if load.returncode != 0:
+            message = f"the simulator ended with {load.returncode}: {output}"
+            raise AssertionError(message)
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        """Starts the simulator and does not wait for it."""
+        command = [sys.executable, "-m", "simulator", "--host", self.system.gateway]
+        command += ["--username", "devices"]
+        command += ["--password-file", str(self.system.secrets / "mqtt_devices")]
+        return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+    def stored(self, site: str) -> list[tuple[str, int]]:
+        """(device, seq) of each row of a site in TimescaleDB."""
+        rows = self.query("SELECT device_id, seq FROM sensor_data WHERE site = %s", site)
+        return sorted((str(device), int(seq)) for device, seq in rows)
+
+    def archive(self, site: str) -> pa.Table:
+        """The rows of a site in the Parquet objects of the archive."""
+        tables = []
+        for page in self.objects.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+            for item in page.get("Contents", []):
+                body = self.objects.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+                tables.append(pq.read_table(io.BytesIO(body), filters=[("site", "==", site)]))
+        return pa.concat_tables(tables) if tables else pa.table({"device_id": [], "seq": []})
+
+    def archived_readings(self, site: str) -> list[tuple[str, int]]:
+        """(device, seq) of each row of a site in the archive."""
+        table = self.archive(site).select(["device_id", "seq"])
+        return sorted((row["device_id"], row["seq"]) for row in table.to_pylist())
+
+
+def eventually(
+    what: str, look: Callable[[], T], wanted: Callable[[T], bool], seconds: int = 120
+) -> T:
+    """Looks until it is as wanted.
+
+    Raises:
+        AssertionError: it was not within `seconds`; says what was seen last.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if wanted(seen):
+            return seen
+        if time.monotonic() > deadline:
+            message = f"{what}: not within {seconds} s; last seen: {seen!r:.500}"
+            raise AssertionError(message)
+        time.sleep(1)
