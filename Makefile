@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down test test-full lint unit scenarios clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
@@ -40,6 +40,9 @@ unit: ## tests that need no test host
 
 scenarios: ## the scenario of each role
 	@$(IN_HOSTS) sh tools/scenarios.sh $(addprefix roles/,$(ROLES))
+
+docs: ## write the roles' README files anew from their specs
+	python -m tools.role_docs
 
 clean: demo-down ## remove the test hosts and what was built here; the artifact cache stays
 	@python3 tools/testhosts.py down test

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tools.role_docs import document
+
 ROOT = Path(__file__).resolve().parents[2]
 ROLES = sorted(
     path.name for path in (ROOT / "roles").iterdir() if path.is_dir() and path.name[0] != "."
@@ -53,3 +55,9 @@ def test_ci_runs_the_scenario_of_every_role() -> None:
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
     named = next(line for line in lines if line.startswith("ROLES :="))
     assert sorted(named.split()[2:]) == ROLES
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_readme_is_made_from_the_specs(role: str) -> None:
+    folder = ROOT / "roles" / role
+    assert (folder / "README.md").read_text(encoding="utf-8") == document(folder), "run `make docs`"
