@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from simulator.replay import slug
 from tools.hops import DEMO, HOPS, ROOT, Hops, System
 
 RATE = int(os.environ.get("DEMO_RATE", "200"))
@@ -97,18 +98,12 @@ def play(playbook: str, name: str) -> None:
         sys.exit(f"{tail}\ndemo: {playbook} failed; the whole log is {log}")
 
 
-def simulate(demo: System, *options: str) -> subprocess.Popen[str]:
-    """Starts the simulator against the demo's gateway."""
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "simulator", "--host", demo.gateway, "--progress"),
-            *("--username", "devices", "--password-file", str(demo.secrets / "mqtt_devices")),
-            *options,
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def send(demo: System, *options: str) -> None:
+    """Runs the simulator until every message is acknowledged."""
+    process = demo.simulate(*options)
+    process.communicate()
+    if process.returncode != 0:
+        sys.exit("demo: the simulator failed; its message stands above")
 
 
 def show(sent: int, counts: dict[str, int], hops: Hops) -> None:
@@ -155,11 +150,7 @@ def warm_up(demo: System, hops: Hops) -> None:
     """Sends a few readings: a job that has just started takes seconds for its first batches."""
     before = hops.counts()
     options = ("--site", "warm-up", "--devices", "4", "--rate", "100", "--count", str(WARM_UP))
-    process = simulate(demo, *options)
-    for _ in process.stdout or ():
-        pass
-    if process.wait() != 0:
-        sys.exit("demo: the simulator failed; its message stands above")
+    send(demo, *options)
     started = time.monotonic()
     while any(hops.counts()[name] < before[name] + WARM_UP for name in ("timescaledb", "minio")):
         if time.monotonic() > started + SETTLE_SECONDS:
@@ -173,12 +164,8 @@ def replay(demo: System, hops: Hops) -> dict[str, Any]:
     """Sends one recorded file and compares every row in the database with the file's."""
     file = min(RECORDINGS.glob("*.csv"))
     rows = [line.split(",") for line in file.read_text().splitlines() if line.strip()]
-    process = simulate(demo, "--site", "replay", "--replay", str(file), "--speed", "0")
-    for _ in process.stdout or ():
-        pass
-    if process.wait() != 0:
-        sys.exit("demo: the replay failed; its message stands above")
-    prefix = file.stem.lower().replace("_", "-")
+    send(demo, "--site", "replay", "--replay", str(file), "--speed", "0")
+    prefix = slug(file)
     expected = {
         (f"{prefix}-node{int(r[3])}", int(r[0]), int(r[1]), float(r[4]), float(r[5])) for r in rows
     }
@@ -244,7 +231,7 @@ def main() -> None:
     started = time.time()
     with report.step("readings"):
         options = ("--site", "demo", "--devices", "20", "--duration", str(SECONDS))
-        follow(simulate(demo, *options, "--rate", str(RATE)), hops, report)
+        follow(demo.simulate(*options, "--rate", str(RATE), "--progress"), hops, report)
         report.stages = hops.stages(f"{time.time() - started:.0f} seconds")
     if RECORDINGS.is_dir():
         with report.step("replay of a recorded file"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +55,12 @@ class System:
     def secret(self, name: str) -> str:
         """One of the secrets that the inventory made at random."""
         return (self.secrets / name).read_text(encoding="utf-8").strip()
+
+    def simulate(self, *options: str) -> subprocess.Popen[str]:
+        """Starts the simulator against the gateway, as the user of the devices."""
+        login = ("--username", "devices", "--password-file", str(self.secrets / "mqtt_devices"))
+        command = [sys.executable, "-m", "simulator", "--host", self.gateway, *login, *options]
+        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 @dataclass

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +11,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tools.hops import BUCKET, ROOT, Hops
+from tools.hops import BUCKET, Hops
 
 T = TypeVar("T")
 
@@ -30,18 +28,11 @@ class Pipeline(Hops):
 
     def simulate(self, *options: str) -> None:
         """Runs the simulator until every message is acknowledged."""
-        load = self.start(*options)
+        load = self.system.simulate(*options)
         output, _ = load.communicate(timeout=300)
         if load.returncode != 0:
             message = f"the simulator ended with {load.returncode}: {output}"
             raise AssertionError(message)
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        """Starts the simulator and does not wait for it."""
-        command = [sys.executable, "-m", "simulator", "--host", self.system.gateway]
-        command += ["--username", "devices"]
-        command += ["--password-file", str(self.system.secrets / "mqtt_devices")]
-        return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
     def stored(self, site: str) -> list[tuple[str, int]]:
         """(device, seq) of each row of a site in TimescaleDB."""

@@ -59,7 +59,7 @@ def test_a_service_goes_down_under_load(
     hosts: dict[str, Host], pipeline: Pipeline, fault: str, name: str, breaks: Fault, mends: Fault
 ) -> None:
     site = pipeline.site(fault)
-    load = pipeline.start(
+    load = pipeline.system.simulate(
         *("--site", site, "--devices", "10", "--rate", str(RATE), "--count", str(RATE * SECONDS))
     )
     eventually("the first readings", lambda: pipeline.stored(site), bool)
