@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
@@ -20,6 +20,11 @@ demo: ## three hosts, the whole system on them, readings, a live table
 
 demo-down: ## remove the demo's hosts and their network
 	@python3 tools/testhosts.py down demo
+
+INVENTORY := inventories/demo
+
+status: ## one table: services, lag, latencies, disks, clocks; INVENTORY=inventories/…, JSON=1
+	@python -m tools.status --inventory $(INVENTORY) $(if $(JSON),--json)
 
 test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
 	@$(IN_HOSTS) sh tools/scenarios.sh default
