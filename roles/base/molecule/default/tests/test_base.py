@@ -1,10 +1,23 @@
 """What every host has."""
 
+import time
+
+import pytest
 from testinfra.host import Host
 
 
 def test_clock_is_watched(host: Host) -> None:
     assert "Leap status" in host.check_output("chronyc -n tracking")
+
+
+def test_a_host_without_other_time_servers_follows_the_sites(host: Host) -> None:
+    if "base-forky" not in host.check_output("hostname"):
+        pytest.skip("this is the host that serves the time")
+    deadline = time.monotonic() + 60
+    while not (tracking := host.check_output("chronyc -n -c tracking")).endswith(",Normal"):
+        assert time.monotonic() < deadline, tracking
+        time.sleep(1)
+    assert tracking.split(",")[2] == "11"
 
 
 def test_local_time_is_utc(host: Host) -> None:
