@@ -15,8 +15,35 @@ CREATE FUNCTION public.get_pipeline_latency_stats(time_window interval DEFAULT '
             (3, 'spark_to_timescaledb', 'Spark → TimescaleDB'),
             (4, 'total_pipeline_latency', 'Total (bout en bout)')
     ),
+    changed AS MATERIALIZED (
+        SELECT DISTINCT c.minute
+        FROM pipeline_kpi_changed AS c
+        WHERE c.minute > now() - time_window
+    ),
     recent AS MATERIALIZED (
-        SELECT k.* FROM pipeline_kpi AS k WHERE k.time > now() - time_window
+        SELECT m.metric_name, m.samples, m.min_ms, m.max_ms, m.sum_ms, m.bucket_index, m.bucket_count
+        FROM pipeline_kpi_1m AS m
+        WHERE
+            m.time > now() - time_window
+            AND m.time NOT IN (SELECT c.minute FROM changed AS c)
+            AND m.metric_name IN (SELECT s.metric_name FROM stages AS s)
+        UNION ALL
+        SELECT k.metric_name, k.samples, k.min_ms, k.max_ms, k.sum_ms, k.bucket_index, k.bucket_count
+        FROM changed AS c
+        INNER JOIN LATERAL (
+            SELECT r.*
+            FROM pipeline_kpi AS r
+            WHERE r.time >= c.minute AND r.time < c.minute + INTERVAL '1 minute'
+        ) AS k ON true
+        WHERE k.metric_name IN (SELECT s.metric_name FROM stages AS s)
+        UNION ALL
+        -- The minute that the window begins in.
+        SELECT k.metric_name, k.samples, k.min_ms, k.max_ms, k.sum_ms, k.bucket_index, k.bucket_count
+        FROM pipeline_kpi AS k
+        WHERE
+            k.time > now() - time_window
+            AND k.time < date_trunc('minute', now() - time_window, 'UTC') + INTERVAL '1 minute'
+            AND k.metric_name IN (SELECT s.metric_name FROM stages AS s)
     ),
     totals AS (
         SELECT
@@ -79,6 +106,29 @@ $$;
 
 COMMENT ON FUNCTION public.latency_bucket_ms(bucket integer) IS 'Value in ms that stands for a bucket. The histogram follows DDSketch (Masson, Rim and Lee: DDSketch, a fast and fully-mergeable quantile sketch with relative-error guarantees, PVLDB 12, 2019) with gamma = 1.02, on microseconds: a latency of x >= 1 µs is in bucket 1 + ceil(ln(x) / ln(gamma)), one below zero in the bucket of the opposite sign, zero in bucket 0. 2 * gamma^i / (gamma + 1) is then at most (gamma - 1) / (gamma + 1) = 0.99 % from every value of bucket 1 + i.';
 
+CREATE FUNCTION public.note_pipeline_kpi_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO pipeline_kpi_changed (minute)
+    SELECT DISTINCT date_trunc('minute', n.time, 'UTC') FROM new_rows AS n;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION public.note_sensor_data_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+    BEGIN
+        INSERT INTO sensor_data_changed (minute, device_id)
+        SELECT DISTINCT
+            date_trunc('minute', n.time, 'UTC'),
+            CASE WHEN n.time < now() - INTERVAL '1 hour' THEN n.device_id END
+        FROM new_readings AS n;
+        RETURN NULL;
+    END
+    $$;
+
 CREATE TABLE public.devices (
     device_id text NOT NULL,
     site text,
@@ -99,6 +149,19 @@ COMMENT ON COLUMN public.devices.model IS 'Model of the sensor.';
 
 COMMENT ON COLUMN public.devices.gateway IS 'Gateway that the device usually publishes to.';
 
+CREATE TABLE public.kafka_position (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    first_offset bigint NOT NULL,
+    batch_id bigint NOT NULL
+);
+
+COMMENT ON TABLE public.kafka_position IS 'Place of the query store in each partition, written in the same transaction as the readings.';
+
+COMMENT ON COLUMN public.kafka_position.first_offset IS 'Where the newest batch began: all records before it are dealt with, their dead letters included.';
+
+COMMENT ON COLUMN public.kafka_position.batch_id IS 'That batch.';
+
 CREATE TABLE public.pipeline_kpi (
     "time" timestamp with time zone NOT NULL,
     metric_name text NOT NULL,
@@ -113,15 +176,16 @@ CREATE TABLE public.pipeline_kpi (
     query text NOT NULL,
     run_id uuid NOT NULL,
     batch_id bigint NOT NULL,
+    gateway text,
     CONSTRAINT pipeline_kpi_check CHECK ((cardinality(bucket_index) = cardinality(bucket_count))),
     CONSTRAINT pipeline_kpi_samples_check CHECK ((samples > 0))
 );
 
-COMMENT ON TABLE public.pipeline_kpi IS 'Latency of the pipeline''s stages, one row per stage and batch. Only rows that were new in the batch count.';
+COMMENT ON TABLE public.pipeline_kpi IS 'Latency of the pipeline''s stages, one row per stage and batch, and the gateways'' clocks, one row per metric, gateway and batch. Only rows that were new in the batch count.';
 
 COMMENT ON COLUMN public.pipeline_kpi."time" IS 'When the batch was committed, taken after the commit returned.';
 
-COMMENT ON COLUMN public.pipeline_kpi.metric_name IS 'mqtt_to_kafka: appended - captured; kafka_to_spark: read - appended; spark_to_timescaledb: committed - read; total_pipeline_latency: committed - captured.';
+COMMENT ON COLUMN public.pipeline_kpi.metric_name IS 'mqtt_to_kafka: appended - captured; kafka_to_spark: read - appended; spark_to_timescaledb: committed - read; total_pipeline_latency: committed - captured. gateway_clock_offset: how far the gateway''s clock is from true time, gateway_clock_error: how sure that is, as chrony on the gateway has it.';
 
 COMMENT ON COLUMN public.pipeline_kpi.value_ms IS 'Mean latency, ms.';
 
@@ -138,6 +202,33 @@ COMMENT ON COLUMN public.pipeline_kpi.negative_count IS 'Samples below zero. The
 COMMENT ON COLUMN public.pipeline_kpi.bucket_index IS 'Buckets of the histogram that hold a sample, ascending; see latency_bucket_ms().';
 
 COMMENT ON COLUMN public.pipeline_kpi.bucket_count IS 'Samples in each of those buckets.';
+
+COMMENT ON COLUMN public.pipeline_kpi.gateway IS 'Gateway that a clock metric is of; null for the stages.';
+
+CREATE TABLE public.pipeline_kpi_1m (
+    "time" timestamp with time zone NOT NULL,
+    metric_name text NOT NULL,
+    gateway text NOT NULL,
+    samples bigint NOT NULL,
+    min_ms double precision NOT NULL,
+    max_ms double precision NOT NULL,
+    sum_ms double precision NOT NULL,
+    negative_count bigint NOT NULL,
+    bucket_index integer[] NOT NULL,
+    bucket_count bigint[] NOT NULL
+);
+
+COMMENT ON TABLE public.pipeline_kpi_1m IS 'pipeline_kpi by minute; the columns are as there.';
+
+COMMENT ON COLUMN public.pipeline_kpi_1m."time" IS 'Begin of the minute, UTC.';
+
+COMMENT ON COLUMN public.pipeline_kpi_1m.gateway IS 'Gateway that a clock metric is of; empty for the stages.';
+
+CREATE TABLE public.pipeline_kpi_changed (
+    minute timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.pipeline_kpi_changed IS 'Minutes with rows that pipeline_kpi_1m has not yet seen. Emptied by python -m sql.maintain.';
 
 CREATE TABLE public.processing_metrics (
     "time" timestamp with time zone NOT NULL,
@@ -157,7 +248,8 @@ CREATE TABLE public.processing_metrics (
     wal_commit_ms bigint,
     add_batch_ms bigint,
     commit_offsets_ms bigint,
-    kafka_lag bigint
+    kafka_lag bigint,
+    spool_records bigint
 );
 
 COMMENT ON TABLE public.processing_metrics IS 'One row per query and batch of the streaming job; a batch that ran again after a failure has one more.';
@@ -196,10 +288,7 @@ COMMENT ON COLUMN public.processing_metrics.commit_offsets_ms IS 'Marking the ba
 
 COMMENT ON COLUMN public.processing_metrics.kafka_lag IS 'Records in Kafka that were not yet read when the batch ended, all partitions.';
 
-CREATE TABLE public.schema_checksum (
-    migration_id text NOT NULL,
-    sha256 text NOT NULL
-);
+COMMENT ON COLUMN public.processing_metrics.spool_records IS 'Records that waited in the gateways'' spools, as the newest records of the batch said; null: not known.';
 
 CREATE TABLE public.sensor_data (
     "time" timestamp with time zone NOT NULL,
@@ -240,7 +329,7 @@ COMMENT ON COLUMN public.sensor_data.absolute_humidity IS 'Mass of water vapour 
 
 COMMENT ON COLUMN public.sensor_data.measurements IS 'Further numeric quantities of the payload by name, in the unit that the name says.';
 
-COMMENT ON COLUMN public.sensor_data.quality_flags IS 'What is doubtful about the reading: ts_missing, ts_unreadable, ts_before_2020, ts_in_future, gateway_clock, replayed, temperature_out_of_range, humidity_out_of_range.';
+COMMENT ON COLUMN public.sensor_data.quality_flags IS 'What is doubtful about the reading: ts_missing, ts_unreadable, ts_before_2020, ts_in_future: time is not the sensor''s; gateway_clock: it is the gateway''s; gateway_unsynchronised: the gateway''s clock had not been set; gateway_time_corrected: it was set after receipt and the time put right; replayed; temperature_out_of_range, humidity_out_of_range.';
 
 COMMENT ON COLUMN public.sensor_data.sensor_ts IS 'Time that the sensor sent, where it was not believed; else null.';
 
@@ -256,14 +345,168 @@ COMMENT ON COLUMN public.sensor_data.kafka_partition IS 'Partition of the topic 
 
 COMMENT ON COLUMN public.sensor_data.kafka_offset IS 'Offset in that partition.';
 
+CREATE VIEW public.reading_times AS
+ SELECT device_id,
+    seq,
+    "time" AS captured_at,
+    received_at,
+    appended_at,
+    read_at,
+    ( SELECT min(m.committed_at) AS min
+           FROM public.processing_metrics m
+          WHERE ((m.query = 'store'::text) AND (m.batch_id = d.batch_id) AND (m."time" > (d.read_at - '1 day'::interval)) AND (m."time" < (d.read_at + '1 day'::interval)) AND (m.committed_at >= d.read_at))) AS committed_at,
+    quality_flags
+   FROM public.sensor_data d;
+
+COMMENT ON VIEW public.reading_times IS 'The five times of each reading: captured, received, appended, read, committed. committed_at is that of the whole batch, and null where the batch''s figures are missing.';
+
+CREATE TABLE public.retention (
+    relation text NOT NULL,
+    keep interval,
+    applied_at timestamp with time zone
+);
+
+COMMENT ON TABLE public.retention IS 'How long each relation is kept; chunks are dropped when all that is in them is older.';
+
+COMMENT ON COLUMN public.retention.keep IS 'Null: for ever.';
+
+COMMENT ON COLUMN public.retention.applied_at IS 'When old chunks were last looked for, or the policy was set; null: the next run does it.';
+
+CREATE TABLE public.schema_checksum (
+    migration_id text NOT NULL,
+    sha256 text NOT NULL
+);
+
+CREATE TABLE public.sensor_data_1h (
+    "time" timestamp with time zone CONSTRAINT sensor_data_1m_time_not_null NOT NULL,
+    device_id text CONSTRAINT sensor_data_1m_device_id_not_null NOT NULL,
+    site text,
+    room text,
+    samples bigint CONSTRAINT sensor_data_1m_samples_not_null NOT NULL,
+    flagged bigint CONSTRAINT sensor_data_1m_flagged_not_null NOT NULL,
+    temperature_samples bigint CONSTRAINT sensor_data_1m_temperature_samples_not_null NOT NULL,
+    temperature_avg double precision,
+    temperature_min double precision,
+    temperature_max double precision,
+    humidity_samples bigint CONSTRAINT sensor_data_1m_humidity_samples_not_null NOT NULL,
+    humidity_avg double precision,
+    humidity_min double precision,
+    humidity_max double precision,
+    dew_point_samples bigint CONSTRAINT sensor_data_1m_dew_point_samples_not_null NOT NULL,
+    dew_point_avg double precision,
+    absolute_humidity_samples bigint CONSTRAINT sensor_data_1m_absolute_humidity_samples_not_null NOT NULL,
+    absolute_humidity_avg double precision
+);
+
+COMMENT ON TABLE public.sensor_data_1h IS 'Readings of each device by hour, made from the minutes; averages are of all readings.';
+
+COMMENT ON COLUMN public.sensor_data_1h."time" IS 'Begin of the interval, UTC.';
+
+COMMENT ON COLUMN public.sensor_data_1h.site IS 'Site as of the last reading.';
+
+COMMENT ON COLUMN public.sensor_data_1h.room IS 'Room as of the last reading.';
+
+COMMENT ON COLUMN public.sensor_data_1h.samples IS 'Readings.';
+
+COMMENT ON COLUMN public.sensor_data_1h.flagged IS 'Readings among them that have a quality flag. They are part of all other figures.';
+
+COMMENT ON COLUMN public.sensor_data_1h.temperature_samples IS 'Readings with a temperature.';
+
+COMMENT ON COLUMN public.sensor_data_1h.temperature_avg IS '°C; as all of temperature.';
+
+COMMENT ON COLUMN public.sensor_data_1h.humidity_samples IS 'Readings with a humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1h.humidity_avg IS '%; as all of humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1h.dew_point_samples IS 'Readings with a dew point.';
+
+COMMENT ON COLUMN public.sensor_data_1h.dew_point_avg IS '°C.';
+
+COMMENT ON COLUMN public.sensor_data_1h.absolute_humidity_samples IS 'Readings with an absolute humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1h.absolute_humidity_avg IS 'g/m³.';
+
+CREATE TABLE public.sensor_data_1m (
+    "time" timestamp with time zone NOT NULL,
+    device_id text NOT NULL,
+    site text,
+    room text,
+    samples bigint NOT NULL,
+    flagged bigint NOT NULL,
+    temperature_samples bigint NOT NULL,
+    temperature_avg double precision,
+    temperature_min double precision,
+    temperature_max double precision,
+    humidity_samples bigint NOT NULL,
+    humidity_avg double precision,
+    humidity_min double precision,
+    humidity_max double precision,
+    dew_point_samples bigint NOT NULL,
+    dew_point_avg double precision,
+    absolute_humidity_samples bigint NOT NULL,
+    absolute_humidity_avg double precision
+);
+
+COMMENT ON TABLE public.sensor_data_1m IS 'Readings of each device by minute.';
+
+COMMENT ON COLUMN public.sensor_data_1m."time" IS 'Begin of the interval, UTC.';
+
+COMMENT ON COLUMN public.sensor_data_1m.site IS 'Site as of the last reading.';
+
+COMMENT ON COLUMN public.sensor_data_1m.room IS 'Room as of the last reading.';
+
+COMMENT ON COLUMN public.sensor_data_1m.samples IS 'Readings.';
+
+COMMENT ON COLUMN public.sensor_data_1m.flagged IS 'Readings among them that have a quality flag. They are part of all other figures.';
+
+COMMENT ON COLUMN public.sensor_data_1m.temperature_samples IS 'Readings with a temperature.';
+
+COMMENT ON COLUMN public.sensor_data_1m.temperature_avg IS '°C; as all of temperature.';
+
+COMMENT ON COLUMN public.sensor_data_1m.humidity_samples IS 'Readings with a humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1m.humidity_avg IS '%; as all of humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1m.dew_point_samples IS 'Readings with a dew point.';
+
+COMMENT ON COLUMN public.sensor_data_1m.dew_point_avg IS '°C.';
+
+COMMENT ON COLUMN public.sensor_data_1m.absolute_humidity_samples IS 'Readings with an absolute humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1m.absolute_humidity_avg IS 'g/m³.';
+
+CREATE TABLE public.sensor_data_changed (
+    minute timestamp with time zone NOT NULL,
+    device_id text
+);
+
+COMMENT ON TABLE public.sensor_data_changed IS 'Minutes with readings that sensor_data_1m has not yet seen; device_id null: of any device. Emptied by python -m sql.maintain.';
+
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_pkey PRIMARY KEY (device_id);
+
+ALTER TABLE ONLY public.kafka_position
+    ADD CONSTRAINT kafka_position_pkey PRIMARY KEY (topic, partition);
+
+ALTER TABLE ONLY public.pipeline_kpi_1m
+    ADD CONSTRAINT pipeline_kpi_1m_pkey PRIMARY KEY (metric_name, gateway, "time");
+
+ALTER TABLE ONLY public.retention
+    ADD CONSTRAINT retention_pkey PRIMARY KEY (relation);
 
 ALTER TABLE ONLY public.schema_checksum
     ADD CONSTRAINT schema_checksum_pkey PRIMARY KEY (migration_id);
 
+ALTER TABLE ONLY public.sensor_data_1h
+    ADD CONSTRAINT sensor_data_1h_pkey PRIMARY KEY (device_id, "time");
+
+ALTER TABLE ONLY public.sensor_data_1m
+    ADD CONSTRAINT sensor_data_1m_pkey PRIMARY KEY (device_id, "time");
+
 ALTER TABLE ONLY public.sensor_data
     ADD CONSTRAINT sensor_data_pkey PRIMARY KEY (device_id, "time", seq);
+
+CREATE INDEX pipeline_kpi_1m_time_idx ON public.pipeline_kpi_1m USING btree ("time" DESC);
 
 CREATE INDEX pipeline_kpi_time_idx ON public.pipeline_kpi USING btree ("time" DESC);
 
@@ -271,8 +514,19 @@ CREATE INDEX processing_metrics_batch ON public.processing_metrics USING btree (
 
 CREATE INDEX processing_metrics_time_idx ON public.processing_metrics USING btree ("time" DESC);
 
+CREATE INDEX sensor_data_1h_time_idx ON public.sensor_data_1h USING btree ("time" DESC);
+
+CREATE INDEX sensor_data_1m_time_idx ON public.sensor_data_1m USING btree ("time" DESC);
+
 CREATE INDEX sensor_data_time_idx ON public.sensor_data USING btree ("time" DESC);
 
+CREATE TRIGGER note_changed AFTER INSERT ON public.pipeline_kpi REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION public.note_pipeline_kpi_changed();
+
+CREATE TRIGGER note_changed AFTER INSERT ON public.sensor_data REFERENCING NEW TABLE AS new_readings FOR EACH STATEMENT EXECUTE FUNCTION public.note_sensor_data_changed();
+
 -- hypertable pipeline_kpi: by time, chunks of 1 day
+-- hypertable pipeline_kpi_1m: by time, chunks of 7 days
 -- hypertable processing_metrics: by time, chunks of 1 day
 -- hypertable sensor_data: by time, chunks of 1 day
+-- hypertable sensor_data_1h: by time, chunks of 90 days
+-- hypertable sensor_data_1m: by time, chunks of 7 days
