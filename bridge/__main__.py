@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sqlite3
 import sys
 
 from bridge import log
@@ -20,7 +21,12 @@ def main() -> int:
         for fault in str(error).splitlines():
             log.event(logging.CRITICAL, "settings", fault=fault)
         return 2
-    service = Service(settings, Metrics())
+    try:
+        service = Service(settings, Metrics())
+    except (OSError, sqlite3.OperationalError) as error:
+        todo = "give the bridge's user a folder it may write, on a disk with room"
+        log.event(logging.CRITICAL, "spool", folder=settings.spool_dir, fault=error, todo=todo)
+        return 1
     signal.signal(signal.SIGTERM, service.stop)
     signal.signal(signal.SIGINT, service.stop)
     return service.run()

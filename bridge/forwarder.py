@@ -21,7 +21,6 @@ _REFUSED = _TOO_LARGE | {
     KafkaError.INVALID_RECORD,
     KafkaError.INVALID_TIMESTAMP,
 }
-_ABANDONED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
 _RETRY_SECONDS = 0.1
 _TOPIC_MISSING_SECONDS = 300  # how long records wait for a topic that is yet to be created
 
@@ -29,19 +28,28 @@ _TOPIC_MISSING_SECONDS = 300  # how long records wait for a topic that is yet to
 class Forwarder:
     """Sends to Kafka with an idempotent producer that retries for ever.
 
-    While Kafka is away records stay in memory, and unsettled; that is what holds the MQTT broker
-    back. Their number is bounded by the receiver's window, their bytes by the producer's queue.
+    A broker that comes back after a power cut has lost what it had not yet written to disk, though
+    it had acknowledged it. It shows as a connection made again, or a log that ends before what
+    was acknowledged; `taken_back` is then called.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, fail: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        fail: Callable[[str], None],
+        taken_back: Callable[[], None],
+    ) -> None:
         """Make the producer; `fail` ends the program and is given the reason."""
+        self._taken_back = taken_back
         self._settings = settings
         self._metrics = metrics
         self._fail = fail
         self._reached = log.State()
         self._trouble = log.State()
         self._closing = False
-        self._epoch = 0  # counts the calls of abandon
+        self._log_ends: dict[tuple[str, int], int] = {}
+        self._connects = 0
         self._producer = Producer(
             {
                 "bootstrap.servers": settings.kafka_bootstrap_servers,
@@ -107,14 +115,6 @@ class Forwarder:
         self._reachable()
         return True
 
-    def abandon(self) -> None:
-        """Forget what is not yet sent, because its source will deliver it again.
-
-        Without this each new MQTT connection while Kafka is away would add a window of copies.
-        """
-        self._epoch += 1
-        self._producer.purge(in_queue=True, in_flight=False, blocking=False)
-
     def drain(self, seconds: float) -> int:
         """Wait so long for what is under way, take no more; return how many records are left."""
         deadline = time.monotonic() + seconds
@@ -130,15 +130,12 @@ class Forwarder:
         delivered: Callable[[], None],
         refused: Callable[[KafkaError], None],
     ) -> None:
-        epoch = self._epoch
-
-        def report(error: KafkaError | None, _: Message) -> None:
+        def report(error: KafkaError | None, message: Message) -> None:
             if error is None:
+                self._watch_log_end(message)
                 delivered()
-            elif error.code() not in _ABANDONED:
+            else:
                 refused(error)
-            elif epoch == self._epoch:  # the purge ran late, and caught a record sent after it
-                self._produce(topic, record, delivered, refused)
 
         while True:
             try:
@@ -158,6 +155,23 @@ class Forwarder:
                 return
             else:
                 return
+
+    def _watch_log_end(self, message: Message) -> None:
+        partition = str(message.topic()), int(message.partition() or 0)
+        offset = message.offset()
+        if offset is None:  # Kafka had it from an earlier try, and does not say where
+            return
+        if offset <= self._log_ends.get(partition, -1):
+            log.event(
+                logging.WARNING,
+                "kafka_lost_records",
+                topic=partition[0],
+                partition=partition[1],
+                offset=offset,
+                expected=f"more than {self._log_ends[partition]}",
+            )
+            self._taken_back()
+        self._log_ends[partition] = offset
 
     def _bury(self, record: Record, error: KafkaError, settled: Callable[[], None]) -> None:
         """Send a record that Kafka will never take to the dead letters."""
@@ -194,6 +208,10 @@ class Forwarder:
 
     def _on_statistics(self, text: str) -> None:
         brokers: dict[str, Any] = json.loads(text, strict=False)["brokers"]
+        connects = sum(broker["disconnects"] for broker in brokers.values())
+        if connects > self._connects and any(b["state"] == "UP" for b in brokers.values()):
+            self._connects = connects
+            self._taken_back()
         if any(broker["state"] == "UP" for broker in brokers.values()):
             self._reachable()
         else:

@@ -13,7 +13,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Counters from start; received - forwarded - dead letters = under way or to come again."""
+    """Counters from start, and the state of spool, clock and connections."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Register them all."""
@@ -31,6 +31,18 @@ class Metrics:
         self.dead_letters = counter("bridge_dead_letters", "Messages that Kafka refused for good")
         self.in_flight = gauge("bridge_in_flight", "Messages received and not yet acknowledged")
         self.mqtt_connected = gauge("bridge_mqtt_connected", "1 while subscribed at the broker")
+        self.spool_records = gauge("bridge_spool_records", "Messages that Kafka does not have")
+        self.spool_bytes = gauge("bridge_spool_bytes", "Bytes of the spool in use")
+        self.spool_writable = gauge("bridge_spool_writable", "1 while the disk takes the spool")
+        self.oldest_waiting = gauge(
+            "bridge_oldest_waiting_seconds", "Age of the oldest message that Kafka does not have"
+        )
+        self.resent = counter("bridge_resent", "Records sent that Kafka may have had already")
+        self.clock_synchronised = gauge(
+            "bridge_clock_synchronised", "1 while the clock follows a time server"
+        )
+        self.clock_offset = gauge("bridge_clock_offset_seconds", "Clock minus true time")
+        self.clock_error = gauge("bridge_clock_error_seconds", "Bound of that figure's error")
         self.kafka_connected = gauge("bridge_kafka_connected", "1 while a Kafka broker is reached")
 
     def serve(self, address: str, port: int) -> None:

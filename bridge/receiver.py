@@ -3,7 +3,6 @@
 import logging
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,10 +14,12 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge import log
+from bridge.clock import Stamp
 from bridge.metrics import Metrics
-from bridge.relay import Record, to_record
 from bridge.settings import Settings
+from bridge.spool_file import Arrival
 from bridge.window import AckWindow
+from telemetry.topics import ack_topic
 
 _KEEPALIVE_SECONDS = 30
 _FOR_EVER = 0xFFFF_FFFF
@@ -26,28 +27,27 @@ _QOS = 1
 
 
 class Outlet(Protocol):
-    """Where received records go: the boundary between what is received and what is sent.
+    """Where received messages go: the spool."""
 
-    Whoever stands here takes over a record by calling `settled`, after which the MQTT broker
-    forgets it. Kafka does so when it has the record; a spool on disk would when it is synced.
-    """
-
-    def send(self, record: Record, settled: Callable[[], None]) -> None:
-        """Take a record; call `settled` from any thread once it cannot be lost any more."""
-
-    def abandon(self) -> None:
-        """Forget what is not settled: the MQTT broker will deliver it again."""
+    def put(self, arrival: Arrival, settled: Callable[[], None]) -> None:
+        """Take a message; call `settled` from any thread once it cannot be lost any more."""
 
 
 class Receiver:
     """Subscribes with a session that outlives the connection; paho's thread does the receiving."""
 
     def __init__(
-        self, settings: Settings, outlet: Outlet, metrics: Metrics, fail: Callable[[str], None]
+        self,
+        settings: Settings,
+        outlet: Outlet,
+        stamp: Callable[[], Stamp],
+        metrics: Metrics,
+        fail: Callable[[str], None],
     ) -> None:
-        """Prepare the client; `fail` ends the program and is given the reason."""
+        """Prepare the client; `stamp` tells the time, `fail` ends the program for a reason."""
         self._settings = settings
         self._outlet = outlet
+        self._stamp = stamp
         self._metrics = metrics
         self._fail = fail
         self._window = AckWindow()
@@ -94,6 +94,11 @@ class Receiver:
                 if self._client.ack(packet_id, _QOS) == 0:
                     self._metrics.acknowledged.inc()
 
+    def confirm(self, device: str, covered: bytes) -> None:
+        """Tell a device what is on disk; retained, for one that asks later."""
+        # Not more than once: what is lost on the way is told again with the next reading.
+        self._client.publish(ack_topic(device), covered, qos=0, retain=True)
+
     def stop_receiving(self) -> None:
         """Leave further messages to the broker, which keeps them for the next start."""
         # To unsubscribe would have the broker drop them.
@@ -108,13 +113,13 @@ class Receiver:
         if self._stopping:
             return
         self._metrics.received.inc()
-        received_ns = time.time_ns()
-        payload = bytes(message.payload)
-        record = to_record(message.topic, payload, received_ns, self._settings.gateway)
+        stamp = self._stamp()
+        topic, payload = message.topic.encode(), bytes(message.payload)
         if message.qos == _QOS:
-            self._outlet.send(record, self._window.receive(message.mid).settle)
+            arrival = Arrival(topic, payload, stamp, message.mid, message.dup)
+            self._outlet.put(arrival, self._window.receive(message.mid).settle)
         else:  # a sensor that published with QoS 0 gets no acknowledgement
-            self._outlet.send(record, _nothing)
+            self._outlet.put(Arrival(topic, payload, stamp, 0, repeated=False), _nothing)
 
     def _on_connect(
         self,
@@ -181,7 +186,6 @@ class Receiver:
     def _forget(self) -> None:
         with self._connection:
             self._window.reset()
-        self._outlet.abandon()
 
     def _away(self, reason: str) -> None:
         self._metrics.mqtt_connected.set(0)

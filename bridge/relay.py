@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from bridge.spool_file import Entry
 from telemetry import headers
 from telemetry.topics import parse_topic
 
@@ -16,23 +17,36 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-def to_record(topic: str, payload: bytes, received_ns: int, gateway: str) -> Record:
-    """Return the record of an MQTT message.
+def to_record(entry: Entry, gateway: str, spool_id: str, behind: int, *, resent: bool) -> Record:
+    """Return the record of a message.
 
     Args:
-        topic: MQTT topic; its device is the key, the whole topic if it names none.
-        payload: passed on untouched; it is Spark that judges it.
-        received_ns: gateway's clock at receipt, ns since the epoch.
+        entry: its payload is passed on untouched; it is Spark that judges it.
         gateway: name of this gateway.
+        spool_id: which spool the entry's number is of.
+        behind: messages that wait behind this one.
+        resent: Kafka may have it already.
+
+    The key is the topic's device, or the whole topic if that names none.
     """
-    parts = parse_topic(topic)
+    parts = parse_topic(entry.topic.decode())
+    known = (
+        (headers.CLOCK_OFFSET_NS, entry.offset_ns),
+        (headers.CLOCK_ERROR_NS, entry.error_ns),
+        (headers.RESENT, 1 if resent else None),
+    )
     return Record(
-        key=(parts.device if parts else topic).encode(),
-        value=payload,
+        key=parts.device.encode() if parts else entry.topic,
+        value=entry.payload,
         headers=(
-            (headers.MQTT_TOPIC, topic.encode()),
+            (headers.MQTT_TOPIC, entry.topic),
             (headers.GATEWAY, gateway.encode()),
-            (headers.RECEIVED_NS, b"%d" % received_ns),
+            (headers.RECEIVED_NS, b"%d" % entry.received_ns),
+            (headers.CLOCK_QUALITY, entry.quality.encode()),
+            (headers.SPOOL_ID, spool_id.encode()),
+            (headers.SPOOL_SEQ, b"%d" % entry.seq),
+            (headers.SPOOL_WAITING, b"%d" % behind),
+            *((name, b"%d" % value) for name, value in known if value is not None),
         ),
     )
 

@@ -9,7 +9,16 @@ from telemetry.topics import DEAD_LETTER_TOPIC, RAW_TOPIC, SUBSCRIPTION
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to receive, where to send, and how much may be under way."""
+    """Where to receive, where to send, and how much may be under way.
+
+    Attributes:
+        spool_max_bytes: size of the spool at which no more is taken.
+        spool_max_age_seconds: the same, as the age of the oldest message that waits.
+        replay_seconds: seconds of forwarding whose messages stay in the spool after Kafka took
+            them; more than Kafka takes to write to disk and the bridge to see that it went down.
+        confirm: tell devices on `ack/<device>` which of their readings are on disk.
+        clock_wait_seconds: how long messages wait for a clock that starts in the past.
+    """
 
     mqtt_host: str
     gateway: str
@@ -22,6 +31,12 @@ class Settings:
     kafka_topic: str = RAW_TOPIC
     kafka_dead_letter_topic: str = DEAD_LETTER_TOPIC
     max_in_flight: Annotated[int, Between(1, 65_535)] = 1000  # MQTT's Receive Maximum
+    spool_dir: str = "/var/lib/mqtt-bridge"
+    spool_max_bytes: Annotated[int, Between(1_000_000, 10**14)] = 4_000_000_000
+    spool_max_age_seconds: Annotated[float, Between(1, 10**9)] = 30 * 86_400.0
+    replay_seconds: Annotated[int, Between(1, 3_600)] = 15
+    confirm: bool = True
+    clock_wait_seconds: Annotated[float, Between(0, 86_400)] = 600.0
     metrics_address: str = "127.0.0.1"
     metrics_port: Port = 9101
 

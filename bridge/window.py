@@ -1,4 +1,4 @@
-"""The order of acknowledgements."""
+"""What is under way, and what of it is done, in order."""
 
 from collections import deque
 
@@ -6,11 +6,11 @@ from collections import deque
 class Pending:
     """A message that was received and is not yet acknowledged."""
 
-    __slots__ = ("packet_id", "settled")
+    __slots__ = ("number", "settled")
 
-    def __init__(self, packet_id: int) -> None:
-        """Begin unsettled; `packet_id` is that of the PUBLISH."""
-        self.packet_id = packet_id
+    def __init__(self, number: int) -> None:
+        """Begin unsettled; `number` is what `release` returns."""
+        self.number = number
         self.settled = False
 
     def settle(self) -> None:
@@ -37,9 +37,9 @@ class AckWindow:
         """Return how many messages wait."""
         return len(self._pending)
 
-    def receive(self, packet_id: int) -> Pending:
+    def receive(self, number: int) -> Pending:
         """Add a message; settle the result when it is safe."""
-        pending = Pending(packet_id)
+        pending = Pending(number)
         self._pending.append(pending)
         return pending
 
@@ -48,8 +48,8 @@ class AckWindow:
         self._pending.clear()
 
     def release(self) -> list[int]:
-        """Take out the packet ids that may be acknowledged now, in order of receipt."""
+        """Take out, in order, the numbers of what is settled up to the first that is not."""
         released = []
         while self._pending and self._pending[0].settled:
-            released.append(self._pending.popleft().packet_id)
+            released.append(self._pending.popleft().number)
         return released

@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 
+from simulator.confirm import Confirmations
 from simulator.devices import make_devices
 from simulator.options import parser
 from simulator.publisher import Broker, Publisher, PublishError
@@ -35,6 +36,7 @@ class Account:
     first_ts: datetime | None = None
     last_ts: datetime | None = None
     topics: dict[str, str] = field(default_factory=dict)  # by device
+    confirmations: Confirmations | None = None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,7 +64,11 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             publisher.connect()
             try:
-                _publish(readings, options.site, publisher, account)
+                with _confirmations(options, broker) as confirmations:
+                    _publish(readings, options.site, publisher, confirmations, account)
+                    if confirmations is not None:
+                        account.confirmations = confirmations
+                        confirmations.finish(publisher.publish, options.ack_timeout)
             finally:
                 publisher.finish()
         except PublishError as error:
@@ -76,13 +82,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _publish(
-    readings: Iterator[Reading], site: str, publisher: Publisher, account: Account
+    readings: Iterator[Reading],
+    site: str,
+    publisher: Publisher,
+    confirmations: Confirmations | None,
+    account: Account,
 ) -> None:
     for reading in readings:
         topic = account.topics.get(reading.device_id)
         if topic is None:
             topic = account.topics[reading.device_id] = telemetry_topic(site, reading.device_id)
-        publisher.publish(topic, encode(reading))
+        payload = encode(reading)
+        if confirmations is not None:
+            confirmations.hold(reading, topic, payload)
+            confirmations.send_again(publisher.publish)
+        publisher.publish(topic, payload)
         account.first_ts = account.first_ts or reading.ts
         account.last_ts = reading.ts
 
@@ -102,6 +116,14 @@ def _readings(options: argparse.Namespace, pacer: Pacer) -> Iterator[Reading]:
         raise UsageError(message)
     devices = make_devices(options.site, options.devices, options.seed, options.first_seq)
     return simulated(devices, options.rate, pacer, options.start)
+
+
+def _confirmations(
+    options: argparse.Namespace, broker: Broker
+) -> AbstractContextManager[Confirmations | None]:
+    if options.confirm is None:
+        return nullcontext()
+    return Confirmations(broker, options.confirm, options.confirm_again)
 
 
 def _password(options: argparse.Namespace) -> str:
@@ -141,7 +163,7 @@ def _report(path: Path | None, publisher: Publisher, account: Account, seconds: 
     def text(moment: datetime | None) -> str | None:
         return moment.isoformat(timespec="microseconds") if moment else None
 
-    report = {
+    report: dict[str, object] = {
         "sent": publisher.sent,
         "acknowledged": publisher.acknowledged,
         "first_ts": text(account.first_ts),
@@ -149,6 +171,9 @@ def _report(path: Path | None, publisher: Publisher, account: Account, seconds: 
         "devices": len(account.topics),
         "seconds": round(seconds, 3),
     }
+    if account.confirmations is not None:
+        report["confirmed"] = account.confirmations.confirmed
+        report["sent_again"] = account.confirmations.sent_again
     if path is not None:
         path.write_text(json.dumps(report) + "\n", encoding="utf-8")
     _say(f"sent {publisher.sent}, acknowledged {publisher.acknowledged}, in {seconds:.1f} s")

@@ -36,6 +36,14 @@ def parser() -> argparse.ArgumentParser:
     add("--skip-bad", action="store_true", help="replay files without the lines that are wrong")
     add("--max-in-flight", type=_whole(1, 65_535), default=500, help="messages without PUBACK")
     add("--ack-timeout", type=_amount, default=30.0, help="seconds without an answer to give up")
+    add(
+        "--confirm",
+        type=Path,
+        metavar="FILE",
+        help="hold each reading until the gateway confirms it on ack/<device>, send again what it "
+        "does not, and write the confirmed ones to FILE as JSON lines",
+    )
+    add("--confirm-again", type=_amount, default=5.0, help="seconds until it is sent again")
     add("--report", type=Path, metavar="FILE", help="write what was sent, as JSON")
     add("--progress", action="store_true", help="print a JSON line on stdout each second")
     return parser

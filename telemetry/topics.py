@@ -41,5 +41,18 @@ def parse_topic(topic: str) -> TopicParts | None:
     return None
 
 
+def ack_topic(device: str) -> str:
+    """Return the MQTT topic on which the bridge tells which readings of a device are safe."""
+    return f"ack/{device}"
+
+
+def parse_ack_topic(topic: str) -> str | None:
+    """Return the device of such a topic, None if it has another shape."""
+    match topic.split("/"):
+        case ["ack", device] if _is_level(device):
+            return device
+    return None
+
+
 def _is_level(name: str) -> bool:
     return bool(name) and not any(character in name for character in "/+#\0")

@@ -3,23 +3,39 @@
 `FakeProducer` answers each record with the error that the test has planned for its topic.
 """
 
-import time
+import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from bridge_bench import DEAD, NOON, RAW, entry, read_all
+from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import CollectorRegistry
 
 from bridge import forwarder as forwarder_module
 from bridge.forwarder import Forwarder
 from bridge.metrics import Metrics
-from bridge.relay import KEPT_OF_TOO_LARGE, to_record
+from bridge.relay import KEPT_OF_TOO_LARGE, Record, to_record
 from bridge.settings import Settings
 
-RAW = "sensor.raw"
-DEAD = "sensor.dead_letter"
+
+@dataclass(frozen=True)
+class Report:
+    """Of a delivery report, what the forwarder reads."""
+
+    end: int | None
+
+    def topic(self) -> str:
+        return RAW
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int | None:
+        return self.end
 
 
 class FakeProducer:
@@ -31,6 +47,7 @@ class FakeProducer:
         self.errors: dict[str, deque[KafkaError]] = {RAW: deque(), DEAD: deque()}
         self.full = 0
         self.polls = 0
+        self.offsets: deque[int | None] = deque()
         self._waiting: deque[tuple[str, Callable[..., None]]] = deque()
 
     def produce(
@@ -56,13 +73,15 @@ class FakeProducer:
         while self._waiting:
             topic, report = self._waiting.popleft()
             errors = self.errors[topic]
-            report(errors.popleft() if errors else None, None)
+            end = self.offsets.popleft() if self.offsets else len(self.produced)
+            report(errors.popleft() if errors else None, Report(end))
 
     def flush(self, _seconds: float) -> int:
         return len(self._waiting)
 
-    def purge(self, **_: bool) -> None:
-        """Leave all to the test."""
+
+def record(payload: bytes, seq: int = 1) -> Record:
+    return to_record(entry(payload, seq), "gw1", "spool", 0, resent=False)
 
 
 class Bench:
@@ -72,17 +91,23 @@ class Bench:
         monkeypatch.setattr(forwarder_module, "Producer", FakeProducer)
         self.failures: list[str] = []
         self.settled: list[int] = []
+        self.taken_back = 0
         self.registry = CollectorRegistry()
         self.forwarder = Forwarder(
-            Settings("m", "gw1", "k:9092"), Metrics(self.registry), self.failures.append
+            Settings("m", "gw1", "k:9092"),
+            Metrics(self.registry),
+            self.failures.append,
+            self._take_back,
         )
         producer: object = self.forwarder._producer  # noqa: SLF001
         assert isinstance(producer, FakeProducer)
         self.producer = producer
 
     def send(self, payload: bytes, number: int = 0) -> None:
-        record = to_record("sensors/s/d/telemetry", payload, 1, "gw1")
-        self.forwarder.send(record, lambda: self.settled.append(number))
+        self.forwarder.send(record(payload), lambda: self.settled.append(number))
+
+    def _take_back(self) -> None:
+        self.taken_back += 1
 
     def count(self, name: str) -> float | None:
         return self.registry.get_sample_value(name)
@@ -177,63 +202,50 @@ def test_a_full_queue_does_not_hold_up_the_end(bench: Bench) -> None:
     assert bench.settled == []
 
 
-def test_an_abandoned_record_is_forgotten(bench: Bench) -> None:
-    bench.send(b"{}")
-    bench.forwarder.abandon()
-    bench.producer.errors[RAW].append(KafkaError(KafkaError._PURGE_QUEUE))  # noqa: SLF001
-    bench.forwarder.serve(0)
-    assert (bench.settled, bench.failures) == ([], [])
-    assert len(bench.producer.produced) == 1
-
-
-def test_a_record_of_the_next_connection_that_a_late_purge_caught_is_sent_again(
-    bench: Bench,
+@pytest.mark.parametrize(
+    ("offsets", "taken_back"),
+    [
+        ([4, 5, 6], 0),
+        ([4, 5, 5], 1),
+        ([4, 5, 0, 1], 1),  # the log began anew, and goes on from there
+        ([4, None, 5], 0),  # Kafka had it from an earlier try, and does not tell the offset
+    ],
+)
+def test_a_log_that_ends_before_what_was_acknowledged_is_taken_back(
+    bench: Bench, offsets: list[int | None], taken_back: int
 ) -> None:
-    bench.forwarder.abandon()
-    bench.send(b"{}")
-    bench.producer.errors[RAW].append(KafkaError(KafkaError._PURGE_QUEUE))  # noqa: SLF001
-    bench.forwarder.serve(0)
-    bench.forwarder.serve(0)
-    assert bench.settled == [0]
-    assert bench.failures == []
+    bench.producer.offsets.extend(offsets)
+    for number in range(len(offsets)):
+        bench.send(b"{}", number)
+        bench.forwarder.serve(0)
+    assert bench.taken_back == taken_back
+    assert bench.settled == list(range(len(offsets)))
 
 
-@pytest.fixture
-def cluster() -> Iterator[str]:
-    """Address of a mock Kafka broker inside librdkafka, with both topics."""
-    broker = Producer({"test.mock.num.brokers": 1, "log_level": 3})
-    for topic in (RAW, DEAD):
-        broker.list_topics(topic, timeout=5)
-    address = next(iter(broker.list_topics(timeout=5).brokers.values()))
-    yield f"{address.host}:{address.port}"
-    broker.flush(0)
+def test_a_connection_made_again_is_taken_back_once_it_stands(bench: Bench) -> None:
+    tell = bench.producer.configuration["stats_cb"]
 
+    def broker(state: str, disconnects: int) -> str:
+        return json.dumps({"brokers": {"b": {"state": state, "disconnects": disconnects}}})
 
-def read_all(address: str, topic: str, count: int) -> list[Any]:
-    consumer = Consumer({"bootstrap.servers": address, "group.id": "test", "log_level": 3})
-    partitions = consumer.list_topics(topic, timeout=5).topics[topic].partitions
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    messages: list[Any] = []
-    deadline = time.monotonic() + 10
-    while len(messages) < count and time.monotonic() < deadline:
-        message = consumer.poll(0.5)
-        if message is not None and message.error() is None:
-            messages.append(message)
-    consumer.close()
-    return messages
+    heard = []
+    for state, disconnects in [("UP", 0), ("UP", 0), ("DOWN", 1), ("UP", 1), ("UP", 1)]:
+        tell(broker(state, disconnects))
+        heard.append(bench.taken_back)
+    assert heard == [0, 0, 0, 1, 1]
 
 
 def test_records_arrive_in_kafka_as_they_are(cluster: str) -> None:
     failures: list[str] = []
     settled: list[int] = []
     forwarder = Forwarder(
-        Settings("m", "gw1", cluster), Metrics(CollectorRegistry()), failures.append
+        Settings("m", "gw1", cluster), Metrics(CollectorRegistry()), failures.append, pytest.fail
     )
     assert forwarder.check()
     payloads = [b"", b"\x00\xff", b'{"seq":1}', b"x" * 1_500_000]
     for number, payload in enumerate(payloads):
-        record = to_record("sensors/s/d/telemetry", payload, number, "gw1")
-        forwarder.send(record, lambda number=number: settled.append(number))  # type: ignore[misc]
+        settle: Callable[[], None] = partial(settled.append, number)
+        forwarder.send(record(payload, number), settle)
     assert forwarder.drain(10) == 0
     messages = read_all(cluster, RAW, len(payloads))
     assert [message.value() for message in messages] == payloads
@@ -241,7 +253,11 @@ def test_records_arrive_in_kafka_as_they_are(cluster: str) -> None:
     assert messages[2].headers() == [
         ("mqtt_topic", b"sensors/s/d/telemetry"),
         ("gateway", b"gw1"),
-        ("received_ns", b"2"),
+        ("received_ns", b"%d" % NOON),
+        ("clock_quality", b"unsynchronised"),
+        ("spool_id", b"spool"),
+        ("spool_seq", b"2"),
+        ("spool_waiting", b"0"),
     ]
     assert sorted(settled) == [0, 1, 2, 3]
     assert failures == []
@@ -251,10 +267,12 @@ def test_kafka_absent_settles_nothing_and_is_no_failure() -> None:
     failures: list[str] = []
     settled: list[int] = []
     forwarder = Forwarder(
-        Settings("m", "gw1", "127.0.0.1:1"), Metrics(CollectorRegistry()), failures.append
+        Settings("m", "gw1", "127.0.0.1:1"),
+        Metrics(CollectorRegistry()),
+        failures.append,
+        pytest.fail,
     )
-    record = to_record("sensors/s/d/telemetry", b"{}", 1, "gw1")
-    forwarder.send(record, lambda: settled.append(1))
+    forwarder.send(record(b"{}"), lambda: settled.append(1))
     assert not forwarder.check()
     assert forwarder.drain(0.5) == 1
     assert (settled, failures) == ([], [])
@@ -262,4 +280,5 @@ def test_kafka_absent_settles_nothing_and_is_no_failure() -> None:
 
 def test_a_missing_topic_is_no_readiness(cluster: str) -> None:
     settings = Settings("m", "gw1", cluster, kafka_dead_letter_topic="absent")
-    assert not Forwarder(settings, Metrics(CollectorRegistry()), pytest.fail).check()
+    metrics = Metrics(CollectorRegistry())
+    assert not Forwarder(settings, metrics, pytest.fail, pytest.fail).check()

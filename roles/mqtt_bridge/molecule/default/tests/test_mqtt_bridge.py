@@ -119,6 +119,9 @@ def test_a_reading_arrives_untouched(host: Host) -> None:
         assert record.headers["mqtt_topic"] == f"sensors/{device.site}/d1/telemetry"
         assert record.headers["gateway"].startswith("mqtt-bridge-")
         assert before < int(record.headers["received_ns"]) < time.time_ns()
+        assert record.headers["clock_quality"] in {"synchronised", "unsynchronised"}
+        assert int(record.headers["spool_seq"]) > 0
+        assert record.headers["spool_id"]
 
 
 def test_readings_wait_while_kafka_is_away(host: Host) -> None:
@@ -128,6 +131,25 @@ def test_readings_wait_while_kafka_is_away(host: Host) -> None:
         for payload in sent:
             device.publish(payload)
         device.close()
+    await_values(host, device.site, sent)
+
+
+def test_readings_are_acknowledged_and_survive_a_kill_while_kafka_is_away(host: Host) -> None:
+    sent = {b"%d" % number for number in range(2000)}
+    await_on_host(host, SUBSCRIBED)
+    with kafka_away(host):
+        device = Device(host)
+        for number, payload in enumerate(sorted(sent)):
+            device.publish(payload)
+            if number == 999:
+                kill_bridge(host)
+        device.close()
+        await_on_host(host, SUBSCRIBED)
+        # The broker has nothing left to deliver, so all is acknowledged, and Kafka has none of it.
+        in_flight = "curl -sf 127.0.0.1:9101/metrics | grep -q '^bridge_in_flight 0'"
+        await_on_host(host, in_flight)
+        waiting = "curl -sf 127.0.0.1:9101/metrics | awk '/^bridge_spool_records /{exit $2 < 2000}'"
+        await_on_host(host, waiting)
     await_values(host, device.site, sent)
 
 

@@ -1,0 +1,67 @@
+"""Which of a device's readings are on disk."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.watermarks import Number, Ranges, Watermarks, read_number
+
+
+@given(st.lists(st.integers(0, 60), max_size=80))
+def test_ranges_are_a_set(numbers: list[int]) -> None:
+    ranges, wanted = Ranges(), set[int]()
+    for number in numbers:
+        assert (number in ranges) is (number in wanted)
+        ranges.add(number)
+        wanted.add(number)
+    found = ranges.to_list()
+    assert {n for low, high in found for n in range(low, high + 1)} == wanted
+    assert all(low <= high for low, high in found)
+    assert all(high + 1 < low for (_, high), (low, _) in pairwise(found))
+    assert Ranges(found).to_list() == found
+
+
+def test_too_many_gaps_forget_the_highest() -> None:
+    ranges = Ranges()
+    for number in range(0, 1000, 2):
+        ranges.add(number)
+    found = ranges.to_list()
+    assert len(found) == 64
+    assert found[0] == (0, 0)
+    assert 999 not in ranges
+
+
+def number(device: str, seq: int) -> Number:
+    found = read_number(f"sensors/s/{device}/telemetry", b'{"seq":%d}' % seq)
+    assert found == (device, seq)
+    return found
+
+
+def test_devices_are_told_what_is_covered() -> None:
+    marks = Watermarks()
+    for seq in (0, 1, 3, 1):
+        marks.add(number("a", seq))
+    marks.add(number("b", 7))
+    assert [marks.has(number("a", seq)) for seq in range(5)] == [True, True, False, True, False]
+    assert not marks.has(number("c", 0))
+    told = {device: json.loads(payload) for device, payload in marks.take_changed()}
+    assert told == {"a": {"covered": [[0, 1], [3, 3]]}, "b": {"covered": [[7, 7]]}}
+    assert marks.take_changed() == []
+
+    later = Watermarks()
+    later.restore("a", b'{"covered": [[0, 1], [3, 3]]}')
+    assert later.take_changed() == []
+    later.add(number("a", 2))
+    assert later.take_changed() == [("a", b'{"covered": [[0, 3]]}')]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"\xff", b"{", b"[" * 100_000, b"7", b'{"seq":true}', b'{"seq":-1}', b'{"seq":"1"}'],
+)
+def test_what_has_no_number_is_passed_over(payload: bytes) -> None:
+    assert read_number("sensors/s/a/telemetry", payload) is None
+    assert read_number("another/topic", b'{"seq":1}') is None
