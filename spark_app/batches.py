@@ -10,6 +10,7 @@ from typing import Protocol
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F  # noqa: N812 - the customary name
 
+from spark_app.checkpoint import Checkpoint
 from spark_app.devices import DeviceTable
 from spark_app.schema import CONTROL_COLUMNS, READING_COLUMNS
 from spark_app.sinks.outcome import (
@@ -35,8 +36,8 @@ class StoppedError(Exception):
 class Notebook(Protocol):
     """Who wants to know a batch's figures."""
 
-    def note(self, query: str, batch_id: int, outcome: Outcome) -> None:
-        """Take them down."""
+    def note(self, query: str, number: int, outcome: Outcome) -> None:
+        """Take them down; `number` is what Spark calls the batch."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,20 @@ class DeadLetters:
 
 @dataclass
 class BatchHandler:
-    """The function that a query calls with each micro-batch.
+    """The function that a query calls with each micro-batch, and what its keeper needs.
 
     Attributes:
         prepare: makes the sink ready, or raises SinkFaultError; called again before each retry.
+        find_place: tells where a query without a checkpoint begins: for each partition an offset
+            before which the sink has everything, and the number of the next batch.
         fault: why the last batch was given up, for whoever keeps the query.
     """
 
     query: str
+    checkpoint: Checkpoint
     write: Writer
     prepare: Callable[[], None]
+    find_place: Callable[[], tuple[dict[int, int], int]]
     devices: DeviceTable
     notebook: Notebook
     stop: threading.Event
@@ -111,14 +116,16 @@ class BatchHandler:
             self.fault = error
             raise
 
-    def _handle(self, batch: DataFrame, batch_id: int) -> None:
+    def _handle(self, batch: DataFrame, number: int) -> None:
+        batch_id = self.checkpoint.first_batch + number
         devices = self.devices.frame(batch.sparkSession)
         columns = [name for name in READING_COLUMNS if name != "batch_id"]
         readings = add_devices(batch, devices).select(*columns, *CONTROL_COLUMNS)
         outcome = self._write_until_done(readings, batch_id)
         if self.dead_letters is not None and outcome.rejected:
             self.dead_letters.send(batch, outcome.refused)
-        self.notebook.note(self.query, batch_id, outcome)
+        outcome.batch_id = batch_id
+        self.notebook.note(self.query, number, outcome)
 
     def _write_until_done(self, readings: DataFrame, batch_id: int) -> Outcome:
         stored_earlier = Outcome()

@@ -30,8 +30,8 @@ def decode(records: DataFrame, future_tolerance: timedelta = timedelta(minutes=5
 
     Returns:
         One row per record: `reason` (null: a reading), the reading's columns but those that
-        `enrich` adds, `clock_believed`, `clock_flags` (array of text), `payload_bytes`, and
-        `key`, `value` and `headers` as they came.
+        `enrich` adds, `clock_flags` (array of text), those of CONTROL_COLUMNS, and `key`, `value`
+        and `headers` as they came.
     """
     return (
         records.transform(_open_record)
@@ -45,6 +45,10 @@ def _header(name: str) -> Column:
     matching = F.filter("headers", lambda header: header["key"] == name)
     text = F.get(matching, F.lit(0))["value"].cast("string")
     return F.when(F.is_valid_utf8(text), text)
+
+
+def _number(name: str) -> Column:
+    return _header(name).try_cast("bigint")
 
 
 def _open_record(records: DataFrame) -> DataFrame:
@@ -66,7 +70,13 @@ def _open_record(records: DataFrame) -> DataFrame:
             _header(headers.MQTT_TOPIC).alias("mqtt_topic"),
             # PostgreSQL takes no NUL.
             F.replace(_header(headers.GATEWAY), F.lit("\0"), F.lit("")).alias("gateway"),
-            _header(headers.RECEIVED_NS).try_cast("bigint").alias("received_ns"),
+            _number(headers.RECEIVED_NS).alias("received_ns"),
+            _header(headers.CLOCK_QUALITY).alias("clock_quality"),
+            (_number(headers.CLOCK_OFFSET_NS) / 1000).cast("bigint").alias("clock_offset_us"),
+            (_number(headers.CLOCK_ERROR_NS) / 1000).cast("bigint").alias("clock_error_us"),
+            _number(headers.SPOOL_SEQ).alias("spool_seq"),
+            _number(headers.SPOOL_WAITING).alias("spool_waiting"),
+            _header(headers.RESENT).isNotNull().alias("resent"),
         )
         .withColumn("topic_site", F.nullif(F.regexp_extract(topic, _TOPIC, 1), F.lit("")))
         .withColumn("device_id", F.nullif(F.regexp_extract(topic, _TOPIC, 2), F.lit("")))
@@ -77,11 +87,14 @@ def _open_record(records: DataFrame) -> DataFrame:
 def _open_payload(records: DataFrame) -> DataFrame:
     text = F.col("value").cast("string")
     # Parsed as the one element of an array: the parser by itself would not look at what
-    # follows the first document.
+    # follows the first document. A bracket of the payload's own could end that array early, but
+    # not an object's member as well; few payloads have one and are parsed twice.
     array = F.try_parse_json(F.concat(F.lit("["), text, F.lit("]"))).try_cast("array<variant>")
+    member = F.try_parse_json(F.concat(F.lit('{"":'), text, F.lit("}")))
+    one_value = ~F.contains(text, F.lit("]")) | member.isNotNull()
     return (
         records.withColumn("is_utf8", F.is_valid_utf8(text))
-        .withColumn("documents", F.when(F.col("is_utf8"), array))
+        .withColumn("documents", F.when(F.col("is_utf8") & one_value, array))
         .withColumn("document", F.when(F.size("documents") == 1, F.get("documents", F.lit(0))))
         .withColumn("fields", F.col("document").try_cast("map<string, variant>"))
         .withColumn(
@@ -110,7 +123,8 @@ def _value(name: str, kind: str) -> Column:
 
 
 def _validate(records: DataFrame) -> DataFrame:
-    whole = F.floor("seq_as_double") == F.col("seq_as_double")
+    # As a decimal: a double has no fractions beyond 2^53, and 2^63 as a bigint is 2^63 - 1.
+    whole = F.col("seq_as_decimal") == F.col("seq_as_bigint")
     infinite = F.exists(
         F.map_values("numbers"),
         lambda value: F.abs(F.try_variant_get(value, "$", "double")) == float("inf"),
@@ -140,7 +154,7 @@ def _validate(records: DataFrame) -> DataFrame:
     )
     return (
         records.withColumn("seq_as_bigint", _value("seq", "bigint"))
-        .withColumn("seq_as_double", _value("seq", "double"))
+        .withColumn("seq_as_decimal", _value("seq", "decimal(38, 18)"))
         .withColumn("reason", F.coalesce(*(F.when(test, F.lit(name)) for test, name in reasons)))
         .withColumn("seq", F.coalesce("seq_as_bigint", F.lit(-1).cast("bigint")))
         .withColumn("temperature", _value("temperature", "double"))
@@ -169,10 +183,14 @@ def _settle_time(records: DataFrame, future_tolerance: timedelta) -> DataFrame:
     )
     gateway_wrong = (
         F.col("received_at").isNull()
+        | F.coalesce(F.col("clock_quality") == "past", F.expr(_FALSE))
         | (F.col("received_at") < EARLIEST)
         | (F.col("received_at") > F.col("appended_at") + tolerance)
     )
-    too_new = F.col("sent") > F.col("arrived_at") + tolerance
+    # Whichever is later: a gateway's clock that lags makes no sensor's wrong.
+    too_new = F.col("sent") > F.greatest("arrived_at", "appended_at") + tolerance
+    # Kafka keeps milliseconds; readings of a device without a number must not fall on one time.
+    appended = F.timestamp_micros(F.unix_micros("appended_at") + F.col("kafka_offset") % 1000)
     # A replay says so itself, and is as old as its file.
     too_old = (F.col("sent") < EARLIEST) & ~(
         F.col("replayed") & (F.col("sent") >= datetime(1970, 1, 1, tzinfo=UTC))
@@ -188,7 +206,7 @@ def _settle_time(records: DataFrame, future_tolerance: timedelta) -> DataFrame:
         .withColumn("gateway_wrong", gateway_wrong)
         .withColumn(
             "arrived_at",
-            F.when(F.col("gateway_wrong"), F.col("appended_at")).otherwise(F.col("received_at")),
+            F.when(F.col("gateway_wrong"), appended).otherwise(F.col("received_at")),
         )
         .withColumn(
             "ts_flag",
@@ -205,7 +223,13 @@ def _settle_time(records: DataFrame, future_tolerance: timedelta) -> DataFrame:
             F.array_compact(
                 F.array(
                     ts_flag,
-                    F.when(F.col("gateway_wrong"), "gateway_clock"),
+                    F.when(F.col("gateway_wrong"), "gateway_clock")
+                    .when(ts_flag.isNull(), None)
+                    .when(F.col("clock_quality") == "unsynchronised", "gateway_unsynchronised")
+                    .when(
+                        F.col("clock_quality").isin("corrected", "estimated"),
+                        "gateway_time_corrected",
+                    ),
                     F.when(F.col("replayed"), "replayed"),
                 )
             ),
@@ -213,13 +237,14 @@ def _settle_time(records: DataFrame, future_tolerance: timedelta) -> DataFrame:
         .drop(
             "mqtt_topic",
             "received_ns",
+            "clock_quality",
             "is_utf8",
             "documents",
             "document",
             "fields",
             "numbers",
             "seq_as_bigint",
-            "seq_as_double",
+            "seq_as_decimal",
             "sent",
             "replayed",
             "gateway_wrong",

@@ -14,20 +14,28 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from spark_app.batches import BatchHandler, DeadLetters
+from spark_app.checkpoint import Checkpoint
 from spark_app.decode import decode
 from spark_app.devices import DeviceTable
 from spark_app.keeper import QueryKeeper, is_alive
 from spark_app.metrics import QUERY_UP, Ledger
+from spark_app.positions import KAFKA_MODULE, kafka_ends, of_database, starting_offsets
 from spark_app.settings import PREFIX, JobSettings
 from spark_app.sinks.archive import ArchiveWriter, ObjectStore
+from spark_app.sinks.archived import next_offsets
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
 from spark_app.sinks.timescaledb import Database, TimescaleWriter
 from spark_app.transforms import enrich
 from telemetry.settings import SettingsError, load
 
-STORE_MODULES = (("psycopg2", "psycopg2-binary"), ("pyarrow", "pyarrow"), ("numpy", "numpy"))
+STORE_MODULES = (
+    ("psycopg2", "psycopg2-binary"),
+    ("pyarrow", "pyarrow"),
+    ("numpy", "numpy"),
+    KAFKA_MODULE,
+)
 MIGRATION_MODULES = (("yoyo", "yoyo-migrations"),)
-ARCHIVE_MODULES = (("boto3", "boto3"), ("pyarrow", "pyarrow"))
+ARCHIVE_MODULES = (("boto3", "boto3"), ("pyarrow", "pyarrow"), KAFKA_MODULE)
 
 _STOP_SECONDS = 20.0
 
@@ -105,17 +113,27 @@ def _keepers(
     spark.streams.addListener(ledger)
     threading.Thread(target=ledger.write_forever, daemon=True).start()
     threading.Thread(target=devices.refresh_forever, daemon=True).start()
+    topic = settings.raw_topic
     store = BatchHandler(
         "store",
+        Checkpoint(checkpoints / "store"),
         TimescaleWriter(database, settings.late_after_seconds),
         partial(_migrate, database),
+        partial(of_database, partial(database.connect, "streaming-job positions"), topic),
         devices,
         ledger,
         stop,
         DeadLetters(settings.kafka_bootstrap_servers, settings.dead_letter_topic),
     )
     archive = BatchHandler(
-        "archive", ArchiveWriter(objects), objects.ensure_bucket, devices, ledger, stop
+        "archive",
+        Checkpoint(checkpoints / "archive"),
+        ArchiveWriter(objects),
+        objects.ensure_bucket,
+        lambda: (next_offsets(objects, topic), 0),
+        devices,
+        ledger,
+        stop,
     )
     pace = {
         "store": (settings.store_trigger, settings.max_offsets_per_trigger),
@@ -142,6 +160,12 @@ def _start(
     trigger: str,
     most_records: int,
 ) -> StreamingQuery:
+    starting = "earliest"
+    if handler.checkpoint.is_new:
+        stored, first_batch = handler.find_place()
+        ends = kafka_ends(settings.kafka_bootstrap_servers, settings.raw_topic)
+        starting = starting_offsets(ends, settings.raw_topic, stored)
+        handler.checkpoint.begin(first_batch)
     # A pool of its own: the thread that starts a query passes this on to it.
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", handler.query)
     records = (
@@ -150,7 +174,7 @@ def _start(
         .option("kafka.request.timeout.ms", 10_000)
         .option("kafka.default.api.timeout.ms", 15_000)
         .option("subscribe", settings.raw_topic)
-        .option("startingOffsets", "earliest")
+        .option("startingOffsets", starting)
         .option("failOnDataLoss", "true")
         .option("includeHeaders", "true")
         # No minPartitions: a Kafka partition of a batch is one task, and one archive object.
@@ -161,7 +185,7 @@ def _start(
         enrich(decode(records, timedelta(seconds=settings.future_tolerance_seconds)))
         .writeStream.queryName(handler.query)
         .foreachBatch(handler)
-        .option("checkpointLocation", str(Path(settings.checkpoint_dir, handler.query)))
+        .option("checkpointLocation", str(handler.checkpoint.folder))
         .trigger(processingTime=trigger)
         .start()
     )

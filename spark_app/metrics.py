@@ -36,14 +36,14 @@ _DROPPED = Counter("job_metrics_dropped_total", "Batches whose figures did not r
 
 _KPI = """
 INSERT INTO pipeline_kpi (time, metric_name, value_ms, samples, min_ms, max_ms, sum_ms,
-    negative_count, bucket_index, bucket_count, query, run_id, batch_id)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    negative_count, bucket_index, bucket_count, query, run_id, batch_id, gateway)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _PROCESSING = """
 INSERT INTO processing_metrics (time, query, run_id, batch_id, rows_in, rows_stored,
     rows_duplicate, rows_late, rows_rejected, bytes, committed_at, trigger_ms, latest_offset_ms,
-    query_planning_ms, wal_commit_ms, add_batch_ms, commit_offsets_ms, kafka_lag)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    query_planning_ms, wal_commit_ms, add_batch_ms, commit_offsets_ms, kafka_lag, spool_records)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _PHASES = (
     "triggerExecution",
@@ -70,8 +70,8 @@ class Ledger(StreamingQueryListener):
         self._waiting: deque[Rows] = deque()
         self._wake = threading.Event()
 
-    def note(self, query: str, batch_id: int, outcome: Outcome) -> None:
-        """Take a batch's figures from its query."""
+    def note(self, query: str, number: int, outcome: Outcome) -> None:
+        """Take a batch's figures from its query; `number` is what Spark calls the batch."""
         if query == "store":
             _STORED.inc(outcome.stored)
             _DUPLICATE.inc(outcome.duplicate)
@@ -80,7 +80,7 @@ class Ledger(StreamingQueryListener):
         else:
             _ARCHIVED.inc(outcome.stored)
             _OBJECTS.inc(outcome.objects)
-        self._outcomes[query, batch_id] = outcome
+        self._outcomes[query, number] = outcome
 
     def onQueryStarted(self, event: QueryStartedEvent) -> None:  # noqa: N802 - Spark's name
         """Do nothing: the keeper knows."""
@@ -143,10 +143,15 @@ def kafka_lag(progress: StreamingQueryProgress) -> int | None:
 
 def _rows(progress: StreamingQueryProgress, outcome: Outcome, lag: int | None) -> Rows:
     committed = datetime.fromtimestamp(outcome.committed_ns // 1000 / 1e6, UTC)
-    which = (progress.name, str(progress.runId), progress.batchId)
+    which = (progress.name, str(progress.runId), outcome.batch_id)
+    measured: list[tuple[str | None, dict[str, Histogram]]] = [
+        (None, outcome.latencies),
+        *outcome.clocks.items(),
+    ]
     rows: Rows = [
-        (_KPI, (committed, name, *_figures(histogram), *which))
-        for name, histogram in outcome.latencies.items()
+        (_KPI, (committed, name, *_figures(histogram), *which, gateway))
+        for gateway, histograms in measured
+        for name, histogram in histograms.items()
         if histogram.samples
     ]
     counts = (
@@ -158,7 +163,10 @@ def _rows(progress: StreamingQueryProgress, outcome: Outcome, lag: int | None) -
         outcome.payload_bytes,
     )
     phases = (progress.durationMs.get(phase) for phase in _PHASES)
-    rows.append((_PROCESSING, (progress.timestamp, *which, *counts, committed, *phases, lag)))
+    waiting = sum(waiting for _, waiting in outcome.spools.values()) if outcome.spools else None
+    rows.append(
+        (_PROCESSING, (progress.timestamp, *which, *counts, committed, *phases, lag, waiting))
+    )
     return rows
 
 

@@ -29,8 +29,20 @@ READING_COLUMNS = (
 )
 
 # What the sinks need besides: why a record is no reading (null: it is one), the size of its
-# payload in bytes, whether its captured time may be measured against other clocks.
-CONTROL_COLUMNS = ("kafka_topic", "reason", "payload_bytes", "clock_believed")
+# payload in bytes, whether its captured time may be measured against other clocks, how wrong the
+# gateway's clock was and how sure that is (µs, null: not known), the message's number in the
+# gateway's spool, how many waited there behind it, and whether Kafka may have it twice.
+CONTROL_COLUMNS = (
+    "kafka_topic",
+    "reason",
+    "payload_bytes",
+    "clock_believed",
+    "clock_offset_us",
+    "clock_error_us",
+    "spool_seq",
+    "spool_waiting",
+    "resent",
+)
 
 
 @dataclass(frozen=True)
@@ -50,3 +62,9 @@ STAGES = (
     Stage("spark_to_timescaledb", "read_at", COMMITTED),
     Stage("total_pipeline_latency", "time", COMMITTED),
 )
+
+# Figures of the gateways' clocks, in pipeline_kpi beside the stages.
+CLOCK_METRICS = {
+    "gateway_clock_offset": "clock_offset_us",
+    "gateway_clock_error": "clock_error_us",
+}

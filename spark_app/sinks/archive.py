@@ -2,6 +2,8 @@
 
 import io
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from spark_app.schema import READING_COLUMNS, SCHEMA_VERSION
+from spark_app.sinks.archived import ROOT, Archive
 from spark_app.sinks.outcome import Fault, Outcome, SinkFaultError, require
 
 PACKAGE = "boto3"
@@ -89,16 +92,42 @@ class ObjectStore:
             if response["Error"]["Code"] not in _TAKEN_BY_US:
                 raise SinkFaultError(self.fault(error)) from error
 
+    def names(self, prefix: str, start_after: str = "") -> Iterator[str]:
+        """Yield the names of objects in alphabetical order.
+
+        Raises:
+            SinkFaultError: the store cannot be reached, or refuses us.
+        """
+        pages = self.client().get_paginator("list_objects_v2")
+        with self._faults():
+            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix, StartAfter=start_after):
+                for item in page.get("Contents", []):
+                    yield item["Key"]
+
+    def get(self, name: str) -> bytes:
+        """Return an object.
+
+        Raises:
+            SinkFaultError: it cannot be read.
+        """
+        with self._faults():
+            answer = self.client().get_object(Bucket=self.bucket, Key=name)
+            return bytes(answer["Body"].read())
+
     def put(self, key: str, body: bytes) -> None:
         """Write an object, over one of the same key if there is one.
 
         Raises:
             SinkFaultError: it was not written.
         """
-        client = self.client()
+        with self._faults():
+            self.client().put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
         exceptions = require("botocore.exceptions", PACKAGE)
         try:
-            client.put_object(Bucket=self.bucket, Key=key, Body=body)
+            yield
         except (exceptions.ClientError, exceptions.BotoCoreError) as error:
             raise SinkFaultError(self.fault(error)) from error
 
@@ -128,10 +157,13 @@ class ArchiveWriter:
         )
         for partition in pc.unique(table["kafka_partition"]):
             records = table.filter(pc.equal(table["kafka_partition"], partition))
-            readings = records.filter(pc.is_null(records["reason"])).select(READING_COLUMNS)
-            outcome.rejected += records.num_rows - readings.num_rows
+            accepted = records.filter(pc.is_null(records["reason"]))
+            name = object_key(records)
+            readings = Archive(self.store).without_repeats(accepted, name)
+            outcome.rejected += records.num_rows - accepted.num_rows
+            outcome.duplicate += accepted.num_rows - readings.num_rows
             if readings.num_rows:
-                self.store.put(object_key(records), parquet_bytes(readings))
+                self.store.put(name, parquet_bytes(readings.select(READING_COLUMNS)))
                 outcome.stored += readings.num_rows
                 outcome.objects += 1
         outcome.committed_ns = time.time_ns()
@@ -153,7 +185,7 @@ def object_key(records: pa.Table) -> str:
     high = pc.max(records["kafka_offset"]).as_py()
     topic = first["kafka_topic"][0].as_py()
     return (
-        f"sensor_data/date={appended:%Y-%m-%d}/hour={appended:%H}/"
+        f"{ROOT}date={appended:%Y-%m-%d}/hour={appended:%H}/"
         f"{topic}-{partition}-{low}-{high}.parquet"
     )
 

@@ -43,11 +43,15 @@ class Outcome:
     """Figures of one partition, or of several put together.
 
     Attributes:
+        batch_id: number of the batch among all that this query ever had.
         committed_ns: when the (last) commit had returned, ns since the epoch.
         refused: partition, offset and reason of records that the sink itself refused.
         latencies: by metric name, of rows that were new.
+        clocks: the same of CLOCK_METRICS, by gateway.
+        spools: by gateway, the number of its newest message, and how many waited behind it.
     """
 
+    batch_id: int = -1
     rows_in: int = 0
     stored: int = 0
     duplicate: int = 0
@@ -58,6 +62,8 @@ class Outcome:
     committed_ns: int = 0
     refused: list[tuple[int, int, str]] = field(default_factory=list)
     latencies: dict[str, Histogram] = field(default_factory=dict)
+    clocks: dict[str, dict[str, Histogram]] = field(default_factory=dict)
+    spools: dict[str, tuple[int, int]] = field(default_factory=dict)
     fault: Fault | None = None
 
     def add(self, other: "Outcome") -> None:
@@ -71,20 +77,30 @@ class Outcome:
         self.objects += other.objects
         self.committed_ns = max(self.committed_ns, other.committed_ns)
         self.refused += other.refused
-        for name, histogram in other.latencies.items():
-            self.latencies.setdefault(name, Histogram()).add(histogram)
+        self._add_measured(other)
+        for gateway, spool in other.spools.items():
+            self.spools[gateway] = max(spool, self.spools.get(gateway, spool))
         self.fault = self.fault or other.fault
 
     def continue_from(self, earlier: "Outcome") -> None:
         """Take over what an earlier try at the same batch measured of the rows it stored."""
         self.late += earlier.late
-        for name, histogram in earlier.latencies.items():
-            self.latencies.setdefault(name, Histogram()).add(histogram)
+        self._add_measured(earlier)
+
+    def note_clocks(self, gateway: str, histograms: dict[str, Histogram]) -> None:
+        """Take in figures of a gateway's clock."""
+        _merge(self.clocks.setdefault(gateway, {}), histograms)
+
+    def _add_measured(self, other: "Outcome") -> None:
+        _merge(self.latencies, other.latencies)
+        for gateway, histograms in other.clocks.items():
+            self.note_clocks(gateway, histograms)
 
     def to_json(self) -> str:
         """Return it as text, for the way from an executor to the driver."""
         values = vars(self) | {
-            "latencies": {name: h.to_dict() for name, h in self.latencies.items()},
+            "latencies": _to_dict(self.latencies),
+            "clocks": {gateway: _to_dict(h) for gateway, h in self.clocks.items()},
             "fault": self.fault and vars(self.fault),
         }
         return json.dumps(values)
@@ -93,12 +109,25 @@ class Outcome:
     def from_json(cls, text: str) -> Self:
         """Rebuild what `to_json` returned."""
         values: dict[str, Any] = json.loads(text)
-        values["latencies"] = {
-            name: Histogram.from_dict(h) for name, h in values["latencies"].items()
-        }
+        values["latencies"] = _from_dict(values["latencies"])
+        values["clocks"] = {gateway: _from_dict(h) for gateway, h in values["clocks"].items()}
+        values["spools"] = {gateway: tuple(spool) for gateway, spool in values["spools"].items()}
         values["refused"] = [tuple(entry) for entry in values["refused"]]
         values["fault"] = values["fault"] and Fault(**values["fault"])
         return cls(**values)
+
+
+def _merge(into: dict[str, Histogram], other: dict[str, Histogram]) -> None:
+    for name, histogram in other.items():
+        into.setdefault(name, Histogram()).add(histogram)
+
+
+def _to_dict(histograms: dict[str, Histogram]) -> dict[str, object]:
+    return {name: histogram.to_dict() for name, histogram in histograms.items()}
+
+
+def _from_dict(values: dict[str, Any]) -> dict[str, Histogram]:
+    return {name: Histogram.from_dict(value) for name, value in values.items()}
 
 
 Writer = Callable[[pa.Table], Outcome]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from spark_app.histogram import Histogram
-from spark_app.schema import COMMITTED, READING_COLUMNS, STAGES
+from spark_app.schema import CLOCK_METRICS, COMMITTED, READING_COLUMNS, STAGES
 from spark_app.sinks.outcome import Fault, Outcome, SinkFaultError, require
 
 PACKAGE = "psycopg2-binary"
@@ -35,8 +35,20 @@ SELECT count(*) FROM staging AS s INNER JOIN sensor_data AS d
     AND d.kafka_partition = s.kafka_partition AND d.kafka_offset = s.kafka_offset
 """
 
+# Where a job that lost its checkpoint begins. With the batch's first offset, since its dead letters
+# are sent only after this.
+_POSITION = """
+INSERT INTO kafka_position (topic, partition, first_offset, batch_id) VALUES (%s, %s, %s, %s)
+ON CONFLICT (topic, partition)
+DO UPDATE SET first_offset = excluded.first_offset, batch_id = excluded.batch_id
+"""
+
 # Connections outlive a batch: a Python worker serves many.
 _connections: dict[str, Any] = {}
+
+
+# Topic, partition, first offset and batch.
+Position = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -105,45 +117,51 @@ class TimescaleWriter:
             SinkFaultError: psycopg2 is missing or the database cannot take the rows now.
         """
         readings = table.filter(pc.is_null(table["reason"]))
+        positions = _positions(table)
         outcome = Outcome(
             rows_in=table.num_rows,
             rejected=table.num_rows - readings.num_rows,
             payload_bytes=pc.sum(table["payload_bytes"]).as_py(),
             committed_ns=time.time_ns(),
+            spools=_spools(table),
         )
         if readings.num_rows:
-            self._store_with_retry(readings, outcome)
+            self._store_with_retry(readings, positions, outcome)
         return outcome
 
-    def _store_with_retry(self, readings: pa.Table, outcome: Outcome) -> None:
+    def _store_with_retry(
+        self, readings: pa.Table, positions: list[Position], outcome: Outcome
+    ) -> None:
         psycopg2 = require("psycopg2", PACKAGE)
         kept = self.database.name in _connections
         try:
-            self._store(readings, outcome)
+            self._store(readings, positions, outcome)
         except psycopg2.DataError:
             # Should not happen after validation; one row must not hold up all others.
-            self._store_without_refused(readings, outcome)
+            self._store_without_refused(readings, positions, outcome)
         except psycopg2.Error as error:
             _close(self.database)
             # A kept connection may only have been older than the database's last restart.
             if not kept:
                 raise SinkFaultError(self.database.fault(error)) from error
-            self._store_with_retry(readings, outcome)
+            self._store_with_retry(readings, positions, outcome)
 
-    def _store_without_refused(self, readings: pa.Table, outcome: Outcome) -> None:
+    def _store_without_refused(
+        self, readings: pa.Table, positions: list[Position], outcome: Outcome
+    ) -> None:
         """Halve until the rows that the database refuses are alone."""
         psycopg2 = require("psycopg2", PACKAGE)
         middle = readings.num_rows // 2
         for part in (readings.slice(0, middle), readings.slice(middle)):
             try:
-                self._store(part, outcome)
+                self._store(part, positions, outcome)
             except psycopg2.DataError as error:
                 if part.num_rows > 1:
-                    self._store_without_refused(part, outcome)
+                    self._store_without_refused(part, positions, outcome)
                 else:
                     _note_refused(part, error, outcome)
 
-    def _store(self, readings: pa.Table, outcome: Outcome) -> None:
+    def _store(self, readings: pa.Table, positions: list[Position], outcome: Outcome) -> None:
         if not readings.num_rows:
             return
         connection = _connection(self.database)
@@ -156,6 +174,7 @@ class TimescaleWriter:
                 if own < readings.num_rows:
                     cursor.execute(_COUNT_OWN)
                     own = cursor.fetchone()[0]
+                cursor.executemany(_POSITION, positions)
             connection.commit()
         except Exception:
             # Closed: nothing to roll back.
@@ -176,6 +195,15 @@ class TimescaleWriter:
             latency = times[stage.end] - times[stage.start]
             counted = Histogram.of(latency[believed] if stage.start == "time" else latency)
             outcome.latencies.setdefault(stage.metric_name, Histogram()).add(counted)
+        for gateway in pc.unique(new["gateway"].drop_null()):
+            of_gateway = new.filter(pc.equal(new["gateway"], gateway))
+            outcome.note_clocks(
+                gateway.as_py(),
+                {
+                    metric: Histogram.of(of_gateway[column].drop_null().to_numpy())
+                    for metric, column in CLOCK_METRICS.items()
+                },
+            )
         age = (times["appended_at"] - times["time"])[believed]
         outcome.late += int((age > self.late_after_seconds * 1e6).sum())
 
@@ -231,6 +259,19 @@ def _is_in(readings: pa.Table, inserted: npt.NDArray[np.int64]) -> npt.NDArray[n
 def _micros(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     values: npt.NDArray[np.int64] = table[name].cast(pa.int64()).to_numpy()
     return values
+
+
+def _positions(records: pa.Table) -> list[Position]:
+    by_partition = records.group_by(["kafka_topic", "kafka_partition"])
+    first = by_partition.aggregate([("kafka_offset", "min"), ("batch_id", "min")])
+    return [tuple(row.values()) for row in first.sort_by("kafka_partition").to_pylist()]
+
+
+def _spools(records: pa.Table) -> dict[str, tuple[int, int]]:
+    """Return the state of each gateway's spool, as its newest record tells it."""
+    known = records.select(["gateway", "spool_seq", "spool_waiting"]).drop_null()
+    newest = known.sort_by("spool_seq").to_pylist()
+    return {row["gateway"]: (row["spool_seq"], row["spool_waiting"]) for row in newest}
 
 
 def _note_refused(row: pa.Table, error: Exception, outcome: Outcome) -> None:

@@ -23,6 +23,7 @@ class Record:
     topic: bytes | None = b"sensors/lab/dev1/telemetry"
     gateway: bytes | None = b"gw1"
     received_ns: bytes | None = str(int(ARRIVAL.timestamp()) * 10**9).encode()
+    more: tuple[tuple[str, bytes], ...] = ()
 
     def row(self, offset: int) -> tuple[Any, ...]:
         """Return it as a row of the source."""
@@ -32,6 +33,7 @@ class Record:
             "received_ns": self.received_ns,
         }
         headers = [(name, value) for name, value in named.items() if value is not None]
+        headers += self.more
         appended = ARRIVAL.replace(microsecond=50_000)
         return (b"dev1", self.value, "sensor.raw", 0, offset, appended, 1, headers or None)
 

@@ -188,6 +188,60 @@ def test_gateway_clock_that_is_wrong_is_replaced_by_kafkas(
     assert row["quality_flags"] == ["ts_missing", "gateway_clock"]
 
 
+@pytest.mark.parametrize(
+    ("quality", "flags"),
+    [
+        (b"synchronised", ["ts_missing"]),
+        (b"unsynchronised", ["ts_missing", "gateway_unsynchronised"]),
+        (b"corrected", ["ts_missing", "gateway_time_corrected"]),
+        (b"estimated", ["ts_missing", "gateway_time_corrected"]),
+        (b"past", ["ts_missing", "gateway_clock"]),
+    ],
+)
+def test_quality_of_the_gateways_clock_flags_the_times_that_come_from_it(
+    decoded: Decode, quality: bytes, flags: list[str]
+) -> None:
+    more = (("clock_quality", quality),)
+    rows = decoded(
+        [
+            Record(b'{"temperature":1}', more=more),
+            Record(b'{"temperature":1,"ts":"2026-03-01T11:59:59Z"}', more=more),
+        ]
+    )
+    assert rows[0]["quality_flags"] == flags
+    assert rows[0]["clock_believed"] is False
+    # The sensor's own time needs no gateway.
+    assert rows[1]["quality_flags"] == [flag for flag in flags[1:] if flag == "gateway_clock"]
+    assert rows[1]["clock_believed"] is True
+
+
+def test_a_gateway_an_hour_behind_makes_no_sensor_wrong(decoded: Decode) -> None:
+    behind = str(int((ARRIVAL - timedelta(hours=1)).timestamp()) * 10**9).encode()
+    (row,) = decoded([Record(b'{"temperature":1,"ts":"2026-03-01T12:00:00Z"}', received_ns=behind)])
+    assert (row["time"].astimezone(UTC), row["quality_flags"]) == (ARRIVAL, [])
+
+
+def test_readings_in_one_millisecond_without_any_clock_stay_apart_and_in_order(
+    decoded: Decode,
+) -> None:
+    rows = decoded([Record(b'{"temperature":1}', received_ns=b"0")] * 20)
+    times = [row["time"] for row in rows]
+    assert times == sorted(set(times))
+
+
+def test_spool_and_clock_figures_come_from_the_headers(decoded: Decode) -> None:
+    known = (
+        ("clock_offset_ns", b"-16385"),
+        ("clock_error_ns", b"64000"),
+        ("spool_seq", b"12"),
+        ("spool_waiting", b"3"),
+    )
+    names = ("clock_offset_us", "clock_error_us", "spool_seq", "spool_waiting")
+    first, second = decoded([Record(b'{"temperature":1}', more=m) for m in (known, ())])
+    assert [first[name] for name in names] == [-16, 64, 12, 3]
+    assert [second[name] for name in names] == [None] * 4
+
+
 def test_gateway_name_is_made_storable(decoded: Decode) -> None:
     rows = decoded(
         [Record(b'{"temperature":1}', gateway=g) for g in (b"g\x00w", b"\xff", None, "é".encode())]

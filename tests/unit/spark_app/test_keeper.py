@@ -15,7 +15,7 @@ from spark_app.sinks.outcome import Fault, SinkFaultError
     [
         ("x\norg.apache.kafka.common.errors.TimeoutException: Call(...)", "does not answer"),
         ("UnknownTopicOrPartitionException: This server", "JOB_RAW_TOPIC"),
-        ("... set the source option failOnDataLoss to false", "dropped records"),
+        ("[KAFKA_DATA_LOSS.COULD_NOT_READ_OFFSET_RANGE] ...", "does not have the records"),
     ],
 )
 def test_known_causes_are_put_plainly(text: str, word: str) -> None:

@@ -19,6 +19,8 @@ FIRST = Outcome(
     committed_ns=5,
     refused=[(0, 41, "why")],
     latencies={"kafka_to_spark": Histogram.of(np.array([1_000, 2_000], dtype=np.int64))},
+    clocks={"gw1": {"gateway_clock_offset": Histogram.of(np.array([-16], dtype=np.int64))}},
+    spools={"gw1": (41, 3)},
 )
 
 
@@ -35,8 +37,16 @@ def test_partitions_add_up() -> None:
     assert (total.rows_in, total.stored, total.duplicate, total.rejected) == (30, 18, 3, 9)
     assert total.committed_ns == 9
     assert total.latencies["kafka_to_spark"].samples == 6
+    assert total.clocks["gw1"]["gateway_clock_offset"].samples == 3
     assert len(total.refused) == 3
     assert total.fault == Fault("unavailable", "down")
+
+
+def test_spool_is_as_its_newest_record_tells() -> None:
+    total = Outcome()
+    for spools in ({"gw1": (41, 3)}, {"gw1": (44, 0), "gw2": (7, 9)}, {"gw1": (40, 5)}):
+        total.add(Outcome(spools=spools))
+    assert total.spools == {"gw1": (44, 0), "gw2": (7, 9)}
 
 
 def test_writer_gets_the_batch_and_its_fault_becomes_part_of_the_outcome() -> None:
