@@ -17,7 +17,7 @@ def recording(tmp_path: Path) -> Path:
     """One of the recorded files where they are at hand, otherwise one of the same form."""
     if SHARED.is_dir():
         return min(SHARED.glob("*.csv"))
-    print(f"{SHARED} is not here: a made-up file of the same form is replayed")  # noqa: T201
+    print(f"{SHARED} is not here: a made-up file of the same form is replayed")
     file = tmp_path / "made-up.csv"
     generator = random.Random(4)  # noqa: S311 (no secret)
     lines = []
