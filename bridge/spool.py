@@ -79,6 +79,9 @@ class Spool:
         self._watermarks = Watermarks()
         for device, covered in self._file.covered():
             self._watermarks.restore(device, covered)
+        for topic, payload in self._file.not_covered():
+            if (number := read_number(topic.decode(), payload)) is not None:
+                self._watermarks.add(number)
         self._covered: list[tuple[str, bytes]] = []
         # How far Kafka had come, in each second in which it took something. Other seconds do not
         # count: after an outage the last ones before it are those that may be lost.

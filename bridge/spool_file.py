@@ -2,7 +2,7 @@
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS state (
     spool_id TEXT NOT NULL,
     forwarded INTEGER NOT NULL,
     claimed INTEGER NOT NULL,
+    covered INTEGER NOT NULL,
     last_received_ns INTEGER NOT NULL
 );
 """
@@ -52,7 +53,8 @@ FROM message WHERE seq > ? ORDER BY seq LIMIT ?
 """
 _LAST = "SELECT packet_id, topic, payload FROM message ORDER BY seq DESC LIMIT ?"
 _SAVE = """
-UPDATE state SET forwarded = ?, claimed = ?, last_received_ns = max(last_received_ns, ?)
+UPDATE state SET
+    forwarded = ?, claimed = ?, covered = ?, last_received_ns = max(last_received_ns, ?)
 """
 # Of messages from before this start only the order is known: they get the microseconds before it.
 _RESTAMP = """
@@ -113,15 +115,15 @@ class SpoolFile:
             raise OSError(message)
         self._writer.executescript(_SCHEMA)
         self._writer.execute(
-            "INSERT INTO state SELECT ?, 0, 0, 0 WHERE NOT EXISTS (SELECT * FROM state)",
+            "INSERT INTO state SELECT ?, 0, 0, 0, 0 WHERE NOT EXISTS (SELECT * FROM state)",
             (uuid.uuid4().hex[:12],),
         )
         self._reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         row = self._writer.execute(
-            "SELECT spool_id, forwarded, claimed, last_received_ns FROM state"
+            "SELECT spool_id, forwarded, claimed, covered, last_received_ns FROM state"
         ).fetchone()
         self.id = str(row[0])
-        self.forwarded, self.claimed, self.last_received_ns = map(int, row[1:])
+        self.forwarded, self.claimed, self._covered, self.last_received_ns = map(int, row[1:])
         self.last = self._number("SELECT max(seq) FROM sqlite_sequence")
 
     def write(
@@ -133,14 +135,16 @@ class SpoolFile:
     ) -> None:
         """Add messages, and save how far sending has come; returns when all of it is synced.
 
-        `covered` is what `Watermarks.take_changed` returned.
+        `covered` is what `Watermarks.take_changed` returned, of all messages before these.
         """
+        covered_up_to = self.last if covered else self._covered
         right = [a.stamp.wall_ns for a in arrivals if a.stamp.quality != "past"]
         with self._transaction():
             self._writer.executemany(_INSERT, [self._row(arrival) for arrival in arrivals])
-            self._writer.execute(_SAVE, (forwarded, claimed, max(right, default=0)))
+            saved = (forwarded, claimed, covered_up_to, max(right, default=0))
+            self._writer.execute(_SAVE, saved)
             self._writer.executemany("INSERT OR REPLACE INTO covered VALUES (?, ?)", covered)
-        self.forwarded, self.claimed = forwarded, claimed
+        self.forwarded, self.claimed, self._covered = forwarded, claimed, covered_up_to
         self.last += len(arrivals)
 
     def restamp(self, start_ns: int, sent: int) -> None:
@@ -179,6 +183,11 @@ class SpoolFile:
     def covered(self) -> list[tuple[str, bytes]]:
         """Return what was last written of each device."""
         return self._writer.execute("SELECT device, ranges FROM covered").fetchall()
+
+    def not_covered(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield topic and payload of the messages that came after that was written."""
+        statement = "SELECT topic, payload FROM message WHERE seq > ?"
+        yield from self._writer.execute(statement, (self._covered,))
 
     def received_ns(self, after: int) -> int | None:
         """Return when the first message behind a number was received; None if nobody knows."""

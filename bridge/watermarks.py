@@ -65,7 +65,7 @@ class Ranges:
 class Watermarks:
     """The numbers (`seq`) that are on disk, by device.
 
-    What is forgotten, in a crash or beyond the limits, only makes devices send again what is here.
+    What is forgotten beyond the limits only makes devices send again what is here.
     """
 
     def __init__(self) -> None:
