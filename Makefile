@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status chaos test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status chaos fuzz test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
@@ -28,6 +28,9 @@ status: ## one table: services, lag, latencies, disks, clocks; INVENTORY=invento
 
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)
+
+fuzz: ## 10^6 bad payloads through the decoder: ARGS='--cases 100000 --seed 7'
+	@python -m tests.fuzz $(ARGS)
 
 test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
 	@$(IN_HOSTS) sh tools/scenarios.sh default

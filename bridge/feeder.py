@@ -79,7 +79,8 @@ class Feeder:
             self._sent = min(self._sent, self._spool.replay_from())
         entries = self._spool.read(self._sent, min(_AT_ONCE, _MOST_UNDER_WAY - len(self._window)))
         for entry in entries:
-            resent = entry.seq <= max(self.highest_sent, self._spool.claimed_before)
+            sent_before = max(self.highest_sent, self._spool.claimed_before)
+            resent = bool(entry.known) or entry.seq <= sent_before
             self._metrics.resent.inc(resent)
             behind = max(self._spool.last_seq - entry.seq, 0)
             record = to_record(entry, self._gateway, self._spool.id, behind, resent=resent)

@@ -10,7 +10,7 @@ from telemetry.topics import parse_topic
 # Of a device whose numbers have so many gaps the highest ranges are forgotten; it sends them again.
 _MOST_RANGES = 64
 _MOST_DEVICES = 100_000
-_MOST_PAYLOAD_BYTES = 64 * 1024
+_MOST_SEQ = 2**63 - 1
 
 Range = tuple[int, int]
 
@@ -104,13 +104,16 @@ class Watermarks:
 def read_number(topic: str, payload: bytes) -> Number | None:
     """Return the number that a message's device gave it; None if it gave none."""
     parts = parse_topic(topic)
-    if parts is None or len(payload) > _MOST_PAYLOAD_BYTES:
+    if parts is None:
         return None
     try:
         document = json.loads(payload)
     except (ValueError, RecursionError):
         return None
     seq = document.get("seq") if isinstance(document, dict) else None
-    if isinstance(seq, bool) or not isinstance(seq, int) or seq < 0:
+    # As the streaming job has it, 5.0 is a number to count with too.
+    if isinstance(seq, float) and seq.is_integer():
+        seq = int(seq)
+    if isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= _MOST_SEQ:
         return None
     return Number(parts.device, seq)

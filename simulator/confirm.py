@@ -18,6 +18,7 @@ from telemetry.reading import Reading
 from telemetry.topics import ack_topic, parse_ack_topic
 
 _CHECK_SECONDS = 0.5
+_MOST_PATIENCE_SECONDS = 300.0
 
 
 @dataclass
@@ -28,12 +29,15 @@ class _Held:
     payload: bytes
     ts: str | None
     sent_at: float = field(default_factory=time.monotonic)
+    times: int = 1  # sent
 
 
 class Confirmations:
     """Knows which readings are confirmed, writes them down, and sends the others again.
 
     The broker's PUBACK does not do for this: a broker that is killed may lose what it acknowledged.
+    A reading is sent again when a later one of its device was confirmed, so it was lost; without
+    such a sign ever less often, since it may wait in the broker for a bridge that is away.
     """
 
     def __init__(self, broker: Broker, path: Path, again_after_seconds: float) -> None:
@@ -45,6 +49,7 @@ class Confirmations:
         self._log = path.open("w", encoding="utf-8")
         self._lock = threading.Lock()
         self._held: dict[str, dict[int, _Held]] = {}
+        self._newest: dict[str, int] = {}  # confirmed, by device
         self._heard = time.monotonic()
         self._looked = 0.0
         self._ready = threading.Event()
@@ -97,14 +102,19 @@ class Confirmations:
         with self._lock:
             due = [
                 held
-                for of_device in self._held.values()
-                for held in of_device.values()
-                if now - held.sent_at > self._again_after_seconds
+                for device, of_device in self._held.items()
+                for seq, held in of_device.items()
+                if now - held.sent_at > self._patience(held, lost=seq < self._newest.get(device, 0))
             ]
         for held in due:
             held.sent_at = now
+            held.times += 1
             self.sent_again += 1
             publish(held.topic, held.payload)
+
+    def _patience(self, held: _Held, *, lost: bool) -> float:
+        doubled = self._again_after_seconds * 2 ** (held.times - 1)
+        return self._again_after_seconds if lost else min(doubled, _MOST_PATIENCE_SECONDS)
 
     def finish(self, publish: Callable[[str, bytes], None], silence_seconds: float) -> None:
         """Wait until all is confirmed, sending again what is not.
@@ -145,6 +155,7 @@ class Confirmations:
                 line: dict[str, Any] = {"device_id": device, "seq": seq, "ts": held.pop(seq).ts}
                 self._log.write(json.dumps(line) + "\n")
                 self.confirmed += 1
+                self._newest[device] = max(seq, self._newest.get(device, 0))
                 self._heard = time.monotonic()
             self._log.flush()
 

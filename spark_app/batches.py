@@ -26,6 +26,10 @@ from telemetry import headers
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
 
+# More than the topic takes: the broker is to decide, not the producer's own limit of 1 MiB, which
+# a bad payload may exceed.
+_MOST_REQUEST_BYTES = 16 * 1024 * 1024
+
 log = logging.getLogger("job")
 
 
@@ -74,6 +78,7 @@ class DeadLetters:
             )
             .write.format("kafka")
             .option("kafka.bootstrap.servers", self.bootstrap_servers)
+            .option("kafka.max.request.size", _MOST_REQUEST_BYTES)
             .option("topic", self.topic)
             .option("includeHeaders", "true")
             .save()

@@ -74,7 +74,10 @@ class Hops:
         """Connects to what stays connected."""
         self.database = self.connect()
         servers = f"{self.system.core}:9092"
-        self.consumer = Consumer({"bootstrap.servers": servers, "group.id": "demo-view"})
+        self.consumer = Consumer(
+            # Quiet while a broker is away.
+            {"bootstrap.servers": servers, "group.id": "demo-view", "log_level": 0}
+        )
         self.objects = boto3.client(
             "s3",
             endpoint_url=f"http://{self.system.core}:9000",

@@ -43,6 +43,8 @@ def main() -> int:
             f"{figures['lost']}  twice {figures['duplicated']}  recovery s "
             f"{figures['recovery_median_s']} (worst {figures['recovery_worst_s']})"
         )
+    for host, units in report["failed_units"].items():
+        print(f"{host}: did not come back: {', '.join(units)}")
     print(
         f"{report['faults']} faults, {report['confirmed']} confirmed readings: lost "
         f"{report['lost']}, twice {report['duplicated']}, worst recovery "

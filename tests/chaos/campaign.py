@@ -19,7 +19,7 @@ from typing import Any
 
 import psycopg2
 
-from tests.chaos.faults import Fault
+from tests.chaos.faults import UNITS, Fault
 from tools.pipeline import Pipeline, eventually
 
 RATE = 300
@@ -114,12 +114,18 @@ class Campaign:
         newest: datetime | None = rows[0][0]
         return newest
 
-    def _on(self, host: str, commands: str) -> None:
+    def _failed_units(self, host: str) -> list[str]:
+        """Units that did not come back; those of the packages as well."""
+        listed = self._on(host, "systemctl list-units --failed --no-legend --plain")
+        return [line.split()[0] for line in listed.splitlines()]
+
+    def _on(self, host: str, commands: str) -> str:
         command = ["podman", "exec", f"edge-{self.group}-{host}", "sh", "-c", commands]
         # A kill of everything takes its own shell with it, or not.
         result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
         if result.returncode not in {0, 137}:
             print(f"{host}: {commands.strip()[:60]}…: {result.stderr.strip()}", file=sys.stderr)
+        return result.stdout
 
     def _account(self, site: str, confirmed: list[dict[str, Any]]) -> dict[str, Any]:
         wanted = {(line["device_id"], line["seq"]): line["ts"] for line in confirmed}
@@ -142,15 +148,17 @@ class Campaign:
         }
         lost = {name: len(wanted.keys() - keys.keys()) for name, keys in found.items()}
         twice = {name: sum(n > 1 for n in keys.values()) for name, keys in found.items()}
+        failed = {host: self._failed_units(host) for host in sorted(set(UNITS.values()))}
         return {
             "seed": self.seed,
             "faults": len(self.hits),
+            "failed_units": {host: units for host, units in failed.items() if units},
             "confirmed": len(wanted),
             "lost": lost,
             "duplicated": twice,
             "recovery_worst_s": _worst(self.hits),
             "kinds": kinds,
-            "passed": not any([*lost.values(), *twice.values()])
+            "passed": not any([*lost.values(), *twice.values(), *failed.values()])
             and all(hit.recovery is not None for hit in self.hits),
         }
 

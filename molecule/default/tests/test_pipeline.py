@@ -5,7 +5,8 @@ import shlex
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from paho.mqtt.publish import multiple
 from testinfra.host import Host
 
 from tools.pipeline import Pipeline, eventually
@@ -77,25 +78,68 @@ def test_a_reading_sent_twice_is_stored_once(hosts: dict[str, Host], pipeline: P
     assert pipeline.stored(site) == [(site, 1), (site, 2)]
 
 
-def test_what_is_no_reading_goes_to_the_dead_letters(
-    hosts: dict[str, Host], pipeline: Pipeline
-) -> None:
-    settings = {
-        "bootstrap.servers": f"{pipeline.system.core}:9092",
-        "group.id": "test-dead-letters",
-    }
-    consumer = Consumer(settings)
+BAD_INPUT = {
+    b'{"temperature": ': b"not_json",
+    b'{"temperature":21.5,"note":"\xc3\x28"}': b"invalid_utf8",
+    b'{"temperature":NaN}': b"not_json",
+    b'{"temperature":1e999}': b"number_out_of_range",
+    b'{"temperature":1,"x":' + b"[" * 5000 + b"]" * 5000 + b"}": b"not_json",
+    b'{"temperature":1,"temperature":2}': b"not_json",
+    b'{"temperature":1}],[{"temperature":2}': b"not_json",
+    b'{"temperature":1,"a\\u0000":1}': b"nul_character",
+    b'{"temperature":"21.5"}': b"wrong_type:temperature",
+    b'{"unknown":true}': b"no_quantity",
+    # More than a Kafka producer sends unless it is told to.
+    b'{"temperature":1,"note":"' + b"x" * 2_000_000: b"not_json",
+    b"\xff" * 3_000_000: b"invalid_utf8",
+}
+
+
+def test_what_is_no_reading_goes_to_the_dead_letters_and_stops_no_other(pipeline: Pipeline) -> None:
+    site = pipeline.site("broken")
+    topic = f"sensors/{site}/{site}/telemetry"
+    servers = {"bootstrap.servers": f"{pipeline.system.core}:9092"}
+    consumer = Consumer(servers | {"group.id": "test-dead-letters"})
     partition = TopicPartition("sensor.dead_letter", 0)
     partition.offset = consumer.get_watermark_offsets(partition, timeout=20)[1]
     consumer.assign([partition])
-    publish(hosts["gw1"], pipeline, "sensors/lab/broken/telemetry", '{"temperature": ')
-    record = eventually("the dead letter", lambda: consumer.poll(1), lambda m: m is not None)
-    assert record is not None
-    assert record.value() == b'{"temperature": '
-    headers = dict(record.headers())
-    assert headers["reason"]
-    assert headers["origin_topic"] == b"sensor.raw"
+    messages: list[tuple[str, bytes, int, bool]] = []
+    for seq, payload in enumerate(BAD_INPUT):
+        good = json.dumps({"temperature": 20.5, "seq": seq}).encode()
+        messages += [(topic, payload, 1, False), (topic, good, 1, False)]
+    password = pipeline.system.secret("mqtt_devices")
+    login: Any = {"username": "devices", "password": password}
+    multiple(messages, hostname=pipeline.system.gateway, auth=login)
+    # No gateway wrote this one, so it has no topic.
+    producer = Producer(servers)
+    producer.produce("sensor.raw", key=site, value=site)
+    producer.flush(20)
+
+    letters: dict[bytes, Message] = {}
+
+    def collect() -> int:
+        for letter in consumer.consume(100, timeout=1):
+            headers = dict(letter.headers())
+            if site.encode() in (headers.get("mqtt_topic", b"") + letter.value()):
+                letters[letter.value()] = letter
+        return len(letters)
+
+    wanted = BAD_INPUT | {site.encode(): b"topic_malformed"}
+    eventually("the dead letters", collect, lambda count: count == len(wanted))
+    assert {value: dict(m.headers())["reason"] for value, m in letters.items()} == wanted
+    for value, letter in letters.items():
+        headers = dict(letter.headers())
+        assert headers["origin_topic"] == b"sensor.raw"
+        place, offset = int(headers["origin_partition"]), int(headers["origin_offset"])
+        consumer.assign([TopicPartition("sensor.raw", place, offset)])
+        (origin,) = consumer.consume(1, timeout=20)
+        assert (origin.offset(), origin.value()) == (offset, value)
+        # What the gateway knew of it is still there, for a replay.
+        assert set(origin.headers() or ()) <= set(letter.headers())
     consumer.close()
+
+    good_ones = [(site, seq) for seq in range(len(BAD_INPUT))]
+    eventually("the good ones", lambda: pipeline.stored(site), lambda rows: rows == good_ones)
 
 
 def test_the_seeds_queries_work_as_written(hosts: dict[str, Host]) -> None:

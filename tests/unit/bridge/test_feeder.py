@@ -228,6 +228,24 @@ def test_after_the_wait_messages_go_as_they_are_and_stay_so(tmp_path: Path, kafk
         ]
 
 
+def test_a_number_that_the_device_sent_before_is_marked_even_after_a_crash(
+    tmp_path: Path,
+) -> None:
+    kafka = Kafka()
+    run = Run(tmp_path, kafka)
+    run.put([b'{"seq":1}', b'{"seq":2}', b'{"seq":2}'])
+    run.put([b'{"seq":1}', b'{"seq":3}'])
+    wait_for(lambda: len(kafka.sent) == 5)
+    run.end()
+    assert [sent.resent for sent in kafka.sent] == [False, False, True, True, False]
+    again = Kafka()
+    run = Run(tmp_path, again)
+    run.put([b'{"seq":3}', b'{"seq":4}', b'{"no":"number"}'])
+    wait_for(lambda: len(again.sent) == 8)
+    run.end()
+    assert [sent.resent for sent in again.sent[-3:]] == [True, False, False]
+
+
 class Crashes(RuleBasedStateMachine):
     """Spool and feeder without their threads, step by step, and crashed between any two steps."""
 

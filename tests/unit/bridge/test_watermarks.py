@@ -60,8 +60,24 @@ def test_devices_are_told_what_is_covered() -> None:
 
 @pytest.mark.parametrize(
     "payload",
-    [b"", b"\xff", b"{", b"[" * 100_000, b"7", b'{"seq":true}', b'{"seq":-1}', b'{"seq":"1"}'],
+    [
+        b"",
+        b"\xff",
+        b"{",
+        b"[" * 100_000,
+        b"7",
+        b'{"seq":true}',
+        b'{"seq":-1}',
+        b'{"seq":"1"}',
+        b'{"seq":1.5}',
+        b'{"seq":NaN}',
+        b'{"seq":9223372036854775808}',
+    ],
 )
 def test_what_has_no_number_is_passed_over(payload: bytes) -> None:
     assert read_number("sensors/s/a/telemetry", payload) is None
     assert read_number("another/topic", b'{"seq":1}') is None
+
+
+def test_a_whole_number_may_have_a_point() -> None:
+    assert read_number("sensors/s/a/telemetry", b'{"seq":5.0}') == ("a", 5)

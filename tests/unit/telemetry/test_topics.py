@@ -23,11 +23,33 @@ def test_a_built_topic_parses_to_its_parts(site: str, device: str) -> None:
         "sensors/a/b/status",
         "sensors//b/telemetry",
         "/sensors/a/b/telemetry",
+        "sensors/a/b/telemetry/",
+        "sensors/a/b/telemetry\n",
+        "Sensors/a/b/telemetry",
+        "$SYS/a/b/telemetry",
+        "sensors/a/nul\0/telemetry",
+        "sensors/a/#/telemetry",
+        "/" * 65_535,
         SUBSCRIPTION,
     ],
 )
 def test_another_shape_is_no_telemetry(topic: str) -> None:
     assert parse_topic(topic) is None
+
+
+@given(
+    st.one_of(st.text(), st.lists(st.text(max_size=3)).map("/".join)).map(
+        lambda text: text if text.startswith("x") else f"sensors/{text}/telemetry"
+    )
+)
+def test_any_text_is_a_topic_that_can_be_built_or_none(topic: str) -> None:
+    parts = parse_topic(topic)
+    assert parts is None or telemetry_topic(*parts) == topic
+
+
+@pytest.mark.parametrize("name", ["..", " ", "\t", "a\n\\.\nb", "'; --", "\u202e", "\\N"])
+def test_odd_names_are_names(name: str) -> None:
+    assert parse_topic(telemetry_topic(name, name)) == (name, name)
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "+", "a#", "nul\0"])

@@ -20,6 +20,14 @@ def test_a_host_without_other_time_servers_follows_the_sites(host: Host) -> None
     assert tracking.split(",")[2] == "11"
 
 
+def test_a_killed_chrony_comes_back(host: Host) -> None:
+    host.check_output("systemctl kill --signal=KILL chrony")
+    deadline = time.monotonic() + 30
+    while not host.run("chronyc -n tracking").succeeded:
+        assert time.monotonic() < deadline, "chrony stays away"
+        time.sleep(0.5)
+
+
 def test_local_time_is_utc(host: Host) -> None:
     assert host.check_output("date +%Z") == "UTC"
 
