@@ -182,3 +182,60 @@ def test_the_password_is_not_in_the_environment(host: Host) -> None:
     pid = host.check_output("systemctl show --property=MainPID --value mqtt-bridge")
     assert "test-only" not in host.check_output(f"tr '\\0' ' ' < /proc/{pid}/environ")
     assert "test-only" not in host.check_output("systemctl show mqtt-bridge")
+
+
+PAST = """\
+[Service]
+Environment=LD_PRELOAD={library}
+Environment=FAKETIME_TIMESTAMP_FILE=/run/faketime
+Environment=FAKETIME_NO_CACHE=1
+Environment=FAKETIME_DONT_FAKE_MONOTONIC=1
+"""
+
+
+@contextmanager
+def clock_in_the_past(host: Host) -> Iterator[None]:
+    """Have the bridge start 400 days ago, as on a Raspberry Pi that was without power."""
+    host.check_output("apt-get install --quiet --yes faketime")
+    library = host.check_output("ls /usr/lib/*/faketime/libfaketimeMT.so.1")
+    folder = "/run/systemd/system/mqtt-bridge.service.d"
+    host.check_output(
+        f"mkdir -p {folder} && printf %s {shlex.quote(PAST.format(library=library))} "
+        f"> {folder}/past.conf && echo -400d > /run/faketime"
+    )
+    host.check_output("systemctl daemon-reload && systemctl restart mqtt-bridge")
+    await_on_host(host, SUBSCRIBED)
+    try:
+        yield
+    finally:
+        host.check_output(f"rm {folder}/past.conf && systemctl daemon-reload")
+        host.check_output("systemctl restart mqtt-bridge")
+        await_on_host(host, SUBSCRIBED)
+
+
+def test_readings_of_a_clock_in_the_past_wait_in_order_and_get_their_true_times(
+    host: Host,
+) -> None:
+    device = Device(host)
+    device.publish(b"before the power cut")
+    await_values(host, device.site, {b"before the power cut"})
+    sent = [b"%d" % number for number in range(5)]
+    with clock_in_the_past(host):
+        times = []
+        for payload in sent:
+            times.append(time.time_ns())
+            device.publish(payload)
+            time.sleep(0.5)
+        device.close()
+        await_on_host(
+            host, "curl -sf 127.0.0.1:9101/metrics | grep -q '^bridge_acknowledged_total 5'"
+        )
+        assert len(records(host, device.site)) == 1, "they did not wait for the clock"
+        host.check_output("echo +0 > /run/faketime.new && mv /run/faketime.new /run/faketime")
+        await_values(host, device.site, set(sent))
+    found = [r for r in records(host, device.site) if r.value in sent]
+    assert [record.value for record in found] == sent
+    assert {record.headers["clock_quality"] for record in found} == {"corrected"}
+    received = [int(record.headers["received_ns"]) for record in found]
+    assert received == sorted(received)
+    assert all(0 < got - at < 10**9 for got, at in zip(received, times, strict=True))
