@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status chaos fuzz test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile chaos fuzz test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
@@ -25,6 +25,9 @@ INVENTORY := inventories/demo
 
 status: ## one table: services, lag, latencies, disks, clocks; INVENTORY=inventories/…, JSON=1
 	@python -m tools.status --inventory $(INVENTORY) $(if $(JSON),--json)
+
+reconcile: ## compare Kafka, database and archive by hour; INVENTORY=inventories/…, HOURS=24
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e reconcile_hours=$(or $(HOURS),2) playbooks/reconcile.yml
 
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)

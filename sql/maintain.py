@@ -7,6 +7,7 @@ from contextlib import closing
 
 import psycopg2
 
+from sql.ledger import update_ledger
 from sql.retention import KEPT, RetentionError, apply_policies, drop_old, store_settings
 from sql.rollups import refresh_kpi, refresh_readings
 
@@ -44,9 +45,10 @@ def maintain(dsn: str, settings: Mapping[str, str] | None = None) -> str:
             "readings": 0 if policies else refresh_readings(connection),
             "KPIs": refresh_kpi(connection),
         }
+        counted = update_ledger(connection)
         dropped = drop_old(connection, policies=policies)
     rolled = ", ".join(f"{name} of {count} days" for name, count in days.items() if count)
-    return f"rolled up {rolled or 'nothing'}; dropped {dropped} chunks"
+    return f"rolled up {rolled or 'nothing'}; ledger: {counted} readings; dropped {dropped} chunks"
 
 
 def main() -> int:

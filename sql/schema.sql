@@ -129,6 +129,20 @@ CREATE FUNCTION public.note_sensor_data_changed() RETURNS trigger
     END
     $$;
 
+CREATE TABLE public.device_life (
+    device_id text NOT NULL,
+    life integer NOT NULL,
+    begin_time timestamp with time zone NOT NULL,
+    newest_time timestamp with time zone NOT NULL,
+    seen int8multirange NOT NULL
+);
+
+COMMENT ON TABLE public.device_life IS 'Numbers (seq) of the readings that arrived. A device that begins to count anew begins a new life.';
+
+COMMENT ON COLUMN public.device_life.begin_time IS 'When its first reading was captured.';
+
+COMMENT ON COLUMN public.device_life.newest_time IS 'When its newest reading was captured.';
+
 CREATE TABLE public.devices (
     device_id text NOT NULL,
     site text,
@@ -153,7 +167,8 @@ CREATE TABLE public.kafka_position (
     topic text NOT NULL,
     partition integer NOT NULL,
     first_offset bigint NOT NULL,
-    batch_id bigint NOT NULL
+    batch_id bigint NOT NULL,
+    next_offset bigint
 );
 
 COMMENT ON TABLE public.kafka_position IS 'Place of the query store in each partition, written in the same transaction as the readings.';
@@ -161,6 +176,135 @@ COMMENT ON TABLE public.kafka_position IS 'Place of the query store in each part
 COMMENT ON COLUMN public.kafka_position.first_offset IS 'Where the newest batch began: all records before it are dealt with, their dead letters included.';
 
 COMMENT ON COLUMN public.kafka_position.batch_id IS 'That batch.';
+
+COMMENT ON COLUMN public.kafka_position.next_offset IS 'Behind the last record of that batch.';
+
+CREATE TABLE public.ledger_gap (
+    device_id text NOT NULL,
+    life integer NOT NULL,
+    first_seq bigint NOT NULL,
+    last_seq bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    opened_at timestamp with time zone DEFAULT now() NOT NULL,
+    closed_at timestamp with time zone
+);
+
+COMMENT ON TABLE public.ledger_gap IS 'Numbers that did not arrive in their turn. One that is filled in part stands as several.';
+
+COMMENT ON COLUMN public.ledger_gap.hour IS 'Hour in which the reading behind the gap was captured, UTC.';
+
+COMMENT ON COLUMN public.ledger_gap.opened_at IS 'When it was noticed.';
+
+COMMENT ON COLUMN public.ledger_gap.closed_at IS 'When it was seen to be filled; null: the readings are missing.';
+
+CREATE TABLE public.ledger_note (
+    device_id text NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    kind text NOT NULL,
+    readings bigint NOT NULL,
+    batch_id bigint NOT NULL,
+    kafka_partition integer NOT NULL,
+    CONSTRAINT ledger_note_kind_check CHECK ((kind = ANY (ARRAY['duplicate'::text, 'late'::text, 'rejected'::text])))
+);
+
+COMMENT ON TABLE public.ledger_note IS 'What the streaming job noticed of a batch, in the transaction that stored it.';
+
+COMMENT ON COLUMN public.ledger_note.hour IS 'Hour of the capture; of rejected records, of Kafka''s time.';
+
+CREATE TABLE public.sensor_data_1h (
+    "time" timestamp with time zone CONSTRAINT sensor_data_1m_time_not_null NOT NULL,
+    device_id text CONSTRAINT sensor_data_1m_device_id_not_null NOT NULL,
+    site text,
+    room text,
+    samples bigint CONSTRAINT sensor_data_1m_samples_not_null NOT NULL,
+    flagged bigint CONSTRAINT sensor_data_1m_flagged_not_null NOT NULL,
+    temperature_samples bigint CONSTRAINT sensor_data_1m_temperature_samples_not_null NOT NULL,
+    temperature_avg double precision,
+    temperature_min double precision,
+    temperature_max double precision,
+    humidity_samples bigint CONSTRAINT sensor_data_1m_humidity_samples_not_null NOT NULL,
+    humidity_avg double precision,
+    humidity_min double precision,
+    humidity_max double precision,
+    dew_point_samples bigint CONSTRAINT sensor_data_1m_dew_point_samples_not_null NOT NULL,
+    dew_point_avg double precision,
+    absolute_humidity_samples bigint CONSTRAINT sensor_data_1m_absolute_humidity_samples_not_null NOT NULL,
+    absolute_humidity_avg double precision
+);
+
+COMMENT ON TABLE public.sensor_data_1h IS 'Readings of each device by hour, made from the minutes; averages are of all readings.';
+
+COMMENT ON COLUMN public.sensor_data_1h."time" IS 'Begin of the interval, UTC.';
+
+COMMENT ON COLUMN public.sensor_data_1h.site IS 'Site as of the last reading.';
+
+COMMENT ON COLUMN public.sensor_data_1h.room IS 'Room as of the last reading.';
+
+COMMENT ON COLUMN public.sensor_data_1h.samples IS 'Readings.';
+
+COMMENT ON COLUMN public.sensor_data_1h.flagged IS 'Readings among them that have a quality flag. They are part of all other figures.';
+
+COMMENT ON COLUMN public.sensor_data_1h.temperature_samples IS 'Readings with a temperature.';
+
+COMMENT ON COLUMN public.sensor_data_1h.temperature_avg IS '°C; as all of temperature.';
+
+COMMENT ON COLUMN public.sensor_data_1h.humidity_samples IS 'Readings with a humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1h.humidity_avg IS '%; as all of humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1h.dew_point_samples IS 'Readings with a dew point.';
+
+COMMENT ON COLUMN public.sensor_data_1h.dew_point_avg IS '°C.';
+
+COMMENT ON COLUMN public.sensor_data_1h.absolute_humidity_samples IS 'Readings with an absolute humidity.';
+
+COMMENT ON COLUMN public.sensor_data_1h.absolute_humidity_avg IS 'g/m³.';
+
+CREATE VIEW public.ledger AS
+ WITH missing AS (
+         SELECT g.device_id,
+            g.hour,
+            sum(((g.last_seq - g.first_seq) + 1)) AS readings
+           FROM public.ledger_gap g
+          WHERE (g.closed_at IS NULL)
+          GROUP BY g.device_id, g.hour
+        ), noted AS (
+         SELECT n_1.device_id,
+            n_1.hour,
+            sum(n_1.readings) FILTER (WHERE (n_1.kind = 'duplicate'::text)) AS duplicate,
+            sum(n_1.readings) FILTER (WHERE (n_1.kind = 'late'::text)) AS late,
+            sum(n_1.readings) FILTER (WHERE (n_1.kind = 'rejected'::text)) AS rejected
+           FROM public.ledger_note n_1
+          GROUP BY n_1.device_id, n_1.hour
+        ), seen AS (
+         SELECT s_1.device_id,
+            s_1."time" AS hour,
+            s_1.samples AS readings
+           FROM public.sensor_data_1h s_1
+        )
+ SELECT device_id,
+    hour,
+    (((COALESCE(s.readings, (0)::bigint))::numeric + COALESCE(m.readings, (0)::numeric)))::bigint AS expected,
+    COALESCE(s.readings, (0)::bigint) AS seen,
+    (COALESCE(n.duplicate, (0)::numeric))::bigint AS duplicate,
+    (COALESCE(n.late, (0)::numeric))::bigint AS late,
+    (COALESCE(n.rejected, (0)::numeric))::bigint AS rejected,
+    (COALESCE(m.readings, (0)::numeric))::bigint AS missing
+   FROM ((seen s
+     FULL JOIN missing m USING (device_id, hour))
+     FULL JOIN noted n USING (device_id, hour));
+
+COMMENT ON VIEW public.ledger IS 'Readings of each device by hour of capture: expected (seen and missing), seen, and of these late; duplicate copies that were left out; rejected records; missing by the gaps in the device''s numbers.';
+
+CREATE TABLE public.ledger_progress (
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    done bigint NOT NULL
+);
+
+COMMENT ON TABLE public.ledger_progress IS 'How far the ledger has read.';
+
+COMMENT ON COLUMN public.ledger_progress.done IS 'All rows with a lower offset are in the ledger.';
 
 CREATE TABLE public.pipeline_kpi (
     "time" timestamp with time zone NOT NULL,
@@ -377,55 +521,6 @@ CREATE TABLE public.schema_checksum (
     sha256 text NOT NULL
 );
 
-CREATE TABLE public.sensor_data_1h (
-    "time" timestamp with time zone CONSTRAINT sensor_data_1m_time_not_null NOT NULL,
-    device_id text CONSTRAINT sensor_data_1m_device_id_not_null NOT NULL,
-    site text,
-    room text,
-    samples bigint CONSTRAINT sensor_data_1m_samples_not_null NOT NULL,
-    flagged bigint CONSTRAINT sensor_data_1m_flagged_not_null NOT NULL,
-    temperature_samples bigint CONSTRAINT sensor_data_1m_temperature_samples_not_null NOT NULL,
-    temperature_avg double precision,
-    temperature_min double precision,
-    temperature_max double precision,
-    humidity_samples bigint CONSTRAINT sensor_data_1m_humidity_samples_not_null NOT NULL,
-    humidity_avg double precision,
-    humidity_min double precision,
-    humidity_max double precision,
-    dew_point_samples bigint CONSTRAINT sensor_data_1m_dew_point_samples_not_null NOT NULL,
-    dew_point_avg double precision,
-    absolute_humidity_samples bigint CONSTRAINT sensor_data_1m_absolute_humidity_samples_not_null NOT NULL,
-    absolute_humidity_avg double precision
-);
-
-COMMENT ON TABLE public.sensor_data_1h IS 'Readings of each device by hour, made from the minutes; averages are of all readings.';
-
-COMMENT ON COLUMN public.sensor_data_1h."time" IS 'Begin of the interval, UTC.';
-
-COMMENT ON COLUMN public.sensor_data_1h.site IS 'Site as of the last reading.';
-
-COMMENT ON COLUMN public.sensor_data_1h.room IS 'Room as of the last reading.';
-
-COMMENT ON COLUMN public.sensor_data_1h.samples IS 'Readings.';
-
-COMMENT ON COLUMN public.sensor_data_1h.flagged IS 'Readings among them that have a quality flag. They are part of all other figures.';
-
-COMMENT ON COLUMN public.sensor_data_1h.temperature_samples IS 'Readings with a temperature.';
-
-COMMENT ON COLUMN public.sensor_data_1h.temperature_avg IS '°C; as all of temperature.';
-
-COMMENT ON COLUMN public.sensor_data_1h.humidity_samples IS 'Readings with a humidity.';
-
-COMMENT ON COLUMN public.sensor_data_1h.humidity_avg IS '%; as all of humidity.';
-
-COMMENT ON COLUMN public.sensor_data_1h.dew_point_samples IS 'Readings with a dew point.';
-
-COMMENT ON COLUMN public.sensor_data_1h.dew_point_avg IS '°C.';
-
-COMMENT ON COLUMN public.sensor_data_1h.absolute_humidity_samples IS 'Readings with an absolute humidity.';
-
-COMMENT ON COLUMN public.sensor_data_1h.absolute_humidity_avg IS 'g/m³.';
-
 CREATE TABLE public.sensor_data_1m (
     "time" timestamp with time zone NOT NULL,
     device_id text NOT NULL,
@@ -482,11 +577,20 @@ CREATE TABLE public.sensor_data_changed (
 
 COMMENT ON TABLE public.sensor_data_changed IS 'Minutes with readings that sensor_data_1m has not yet seen; device_id null: of any device. Emptied by python -m sql.maintain.';
 
+ALTER TABLE ONLY public.device_life
+    ADD CONSTRAINT device_life_pkey PRIMARY KEY (device_id, life);
+
 ALTER TABLE ONLY public.devices
     ADD CONSTRAINT devices_pkey PRIMARY KEY (device_id);
 
 ALTER TABLE ONLY public.kafka_position
     ADD CONSTRAINT kafka_position_pkey PRIMARY KEY (topic, partition);
+
+ALTER TABLE ONLY public.ledger_note
+    ADD CONSTRAINT ledger_note_pkey PRIMARY KEY (batch_id, kafka_partition, device_id, hour, kind);
+
+ALTER TABLE ONLY public.ledger_progress
+    ADD CONSTRAINT ledger_progress_pkey PRIMARY KEY (topic, partition);
 
 ALTER TABLE ONLY public.pipeline_kpi_1m
     ADD CONSTRAINT pipeline_kpi_1m_pkey PRIMARY KEY (metric_name, gateway, "time");
@@ -506,6 +610,10 @@ ALTER TABLE ONLY public.sensor_data_1m
 ALTER TABLE ONLY public.sensor_data
     ADD CONSTRAINT sensor_data_pkey PRIMARY KEY (device_id, "time", seq);
 
+CREATE INDEX ledger_gap_device ON public.ledger_gap USING btree (device_id, life);
+
+CREATE INDEX ledger_note_device ON public.ledger_note USING btree (device_id, hour);
+
 CREATE INDEX pipeline_kpi_1m_time_idx ON public.pipeline_kpi_1m USING btree ("time" DESC);
 
 CREATE INDEX pipeline_kpi_time_idx ON public.pipeline_kpi USING btree ("time" DESC);
@@ -517,6 +625,8 @@ CREATE INDEX processing_metrics_time_idx ON public.processing_metrics USING btre
 CREATE INDEX sensor_data_1h_time_idx ON public.sensor_data_1h USING btree ("time" DESC);
 
 CREATE INDEX sensor_data_1m_time_idx ON public.sensor_data_1m USING btree ("time" DESC);
+
+CREATE INDEX sensor_data_offset ON public.sensor_data USING brin (kafka_offset) WITH (pages_per_range='32', autosummarize='on');
 
 CREATE INDEX sensor_data_time_idx ON public.sensor_data USING btree ("time" DESC);
 

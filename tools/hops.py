@@ -110,7 +110,7 @@ class Hops:
         """The rows of a statement over the present connection."""
         with self.database.cursor() as cursor:
             cursor.execute(statement, parameters)
-            return cursor.fetchall()
+            return cursor.fetchall() if cursor.description else []
 
     def gateway(self) -> int:
         """Messages that the bridge received from Mosquitto."""

@@ -38,17 +38,33 @@ SELECT count(*) FROM staging AS s INNER JOIN sensor_data AS d
 # Where a job that lost its checkpoint begins. With the batch's first offset, since its dead letters
 # are sent only after this.
 _POSITION = """
-INSERT INTO kafka_position (topic, partition, first_offset, batch_id) VALUES (%s, %s, %s, %s)
-ON CONFLICT (topic, partition)
-DO UPDATE SET first_offset = excluded.first_offset, batch_id = excluded.batch_id
+INSERT INTO kafka_position (topic, partition, first_offset, next_offset, batch_id)
+VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (topic, partition) DO UPDATE
+SET first_offset = excluded.first_offset, next_offset = excluded.next_offset,
+    batch_id = excluded.batch_id
+"""
+# For the ledger. A batch that runs again finds what it noted.
+_NOTE = """
+INSERT INTO ledger_note (device_id, hour, kind, readings, batch_id, kafka_partition)
+VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+_NOTE_DUPLICATES = """
+INSERT INTO ledger_note (device_id, hour, kind, readings, batch_id, kafka_partition)
+SELECT s.device_id, date_trunc('hour', s.time, 'UTC'), 'duplicate', count(*), s.batch_id,
+    s.kafka_partition
+FROM staging AS s INNER JOIN sensor_data AS d
+    ON d.device_id = s.device_id AND d.time = s.time AND d.seq = s.seq
+WHERE (d.kafka_partition, d.kafka_offset) <> (s.kafka_partition, s.kafka_offset)
+GROUP BY s.device_id, date_trunc('hour', s.time, 'UTC'), s.batch_id, s.kafka_partition
+ON CONFLICT DO NOTHING
 """
 
 # Connections outlive a batch: a Python worker serves many.
 _connections: dict[str, Any] = {}
 
 
-# Topic, partition, first offset and batch.
-Position = tuple[str, int, int, int]
+Statement = tuple[str, tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -117,7 +133,10 @@ class TimescaleWriter:
             SinkFaultError: psycopg2 is missing or the database cannot take the rows now.
         """
         readings = table.filter(pc.is_null(table["reason"]))
-        positions = _positions(table)
+        besides = [
+            *((_POSITION, position) for position in _positions(table)),
+            *((_NOTE, note) for note in _rejected(table)),
+        ]
         outcome = Outcome(
             rows_in=table.num_rows,
             rejected=table.num_rows - readings.num_rows,
@@ -125,45 +144,43 @@ class TimescaleWriter:
             committed_ns=time.time_ns(),
             spools=_spools(table),
         )
-        if readings.num_rows:
-            self._store_with_retry(readings, positions, outcome)
+        if table.num_rows:
+            self._store_with_retry(readings, besides, outcome)
         return outcome
 
     def _store_with_retry(
-        self, readings: pa.Table, positions: list[Position], outcome: Outcome
+        self, readings: pa.Table, besides: list[Statement], outcome: Outcome
     ) -> None:
         psycopg2 = require("psycopg2", PACKAGE)
         kept = self.database.name in _connections
         try:
-            self._store(readings, positions, outcome)
+            self._store(readings, besides, outcome)
         except psycopg2.DataError:
             # Should not happen after validation; one row must not hold up all others.
-            self._store_without_refused(readings, positions, outcome)
+            self._store_without_refused(readings, outcome)
+            self._store(readings.slice(0, 0), besides, outcome)
         except psycopg2.Error as error:
             _close(self.database)
             # A kept connection may only have been older than the database's last restart.
             if not kept:
                 raise SinkFaultError(self.database.fault(error)) from error
-            self._store_with_retry(readings, positions, outcome)
+            self._store_with_retry(readings, besides, outcome)
 
-    def _store_without_refused(
-        self, readings: pa.Table, positions: list[Position], outcome: Outcome
-    ) -> None:
+    def _store_without_refused(self, readings: pa.Table, outcome: Outcome) -> None:
         """Halve until the rows that the database refuses are alone."""
         psycopg2 = require("psycopg2", PACKAGE)
         middle = readings.num_rows // 2
         for part in (readings.slice(0, middle), readings.slice(middle)):
             try:
-                self._store(part, positions, outcome)
+                self._store(part, [], outcome)
             except psycopg2.DataError as error:
                 if part.num_rows > 1:
-                    self._store_without_refused(part, positions, outcome)
+                    self._store_without_refused(part, outcome)
                 else:
                     _note_refused(part, error, outcome)
 
-    def _store(self, readings: pa.Table, positions: list[Position], outcome: Outcome) -> None:
-        if not readings.num_rows:
-            return
+    def _store(self, readings: pa.Table, besides: list[Statement], outcome: Outcome) -> None:
+        """Store readings, and do what goes into the same transaction."""
         connection = _connection(self.database)
         try:
             with connection.cursor() as cursor:
@@ -174,7 +191,11 @@ class TimescaleWriter:
                 if own < readings.num_rows:
                     cursor.execute(_COUNT_OWN)
                     own = cursor.fetchone()[0]
-                cursor.executemany(_POSITION, positions)
+                    cursor.execute(_NOTE_DUPLICATES)
+                new = readings.filter(pa.array(_is_in(readings, inserted)))
+                late = new.filter(pa.array(self._is_late(new)))
+                for statement, values in [*((_NOTE, note) for note in _late(late)), *besides]:
+                    cursor.execute(statement, values)
             connection.commit()
         except Exception:
             # Closed: nothing to roll back.
@@ -184,28 +205,33 @@ class TimescaleWriter:
         outcome.committed_ns = time.time_ns()
         outcome.stored += own
         outcome.duplicate += readings.num_rows - own
-        self._measure(readings.filter(pa.array(_is_in(readings, inserted))), outcome)
+        outcome.late += late.num_rows
+        _measure(new, outcome)
 
-    def _measure(self, new: pa.Table, outcome: Outcome) -> None:
-        """Count the stages' latencies; a clock that is not believed spoils no figure."""
-        believed = new["clock_believed"].to_numpy()
-        times = {name: _micros(new, name) for name in ("time", "appended_at", "read_at")}
-        times[COMMITTED] = np.full(new.num_rows, outcome.committed_ns // 1000)
-        for stage in STAGES:
-            latency = times[stage.end] - times[stage.start]
-            counted = Histogram.of(latency[believed] if stage.start == "time" else latency)
-            outcome.latencies.setdefault(stage.metric_name, Histogram()).add(counted)
-        for gateway in pc.unique(new["gateway"].drop_null()):
-            of_gateway = new.filter(pc.equal(new["gateway"], gateway))
-            outcome.note_clocks(
-                gateway.as_py(),
-                {
-                    metric: Histogram.of(of_gateway[column].drop_null().to_numpy())
-                    for metric, column in CLOCK_METRICS.items()
-                },
-            )
-        age = (times["appended_at"] - times["time"])[believed]
-        outcome.late += int((age > self.late_after_seconds * 1e6).sum())
+    def _is_late(self, readings: pa.Table) -> npt.NDArray[np.bool_]:
+        age = _micros(readings, "appended_at") - _micros(readings, "time")
+        believed: npt.NDArray[np.bool_] = readings["clock_believed"].to_numpy()
+        return (age > self.late_after_seconds * 1e6) & believed
+
+
+def _measure(new: pa.Table, outcome: Outcome) -> None:
+    """Count the stages' latencies; a clock that is not believed spoils no figure."""
+    believed = new["clock_believed"].to_numpy()
+    times = {name: _micros(new, name) for name in ("time", "appended_at", "read_at")}
+    times[COMMITTED] = np.full(new.num_rows, outcome.committed_ns // 1000)
+    for stage in STAGES:
+        latency = times[stage.end] - times[stage.start]
+        counted = Histogram.of(latency[believed] if stage.start == "time" else latency)
+        outcome.latencies.setdefault(stage.metric_name, Histogram()).add(counted)
+    for gateway in pc.unique(new["gateway"].drop_null()):
+        of_gateway = new.filter(pc.equal(new["gateway"], gateway))
+        outcome.note_clocks(
+            gateway.as_py(),
+            {
+                metric: Histogram.of(of_gateway[column].drop_null().to_numpy())
+                for metric, column in CLOCK_METRICS.items()
+            },
+        )
 
 
 def _connection(database: Database) -> Any:  # noqa: ANN401 - psycopg2 may be missing
@@ -261,10 +287,48 @@ def _micros(table: pa.Table, name: str) -> npt.NDArray[np.int64]:
     return values
 
 
-def _positions(records: pa.Table) -> list[Position]:
+def _positions(records: pa.Table) -> list[tuple[object, ...]]:
+    """Return values of _POSITION."""
     by_partition = records.group_by(["kafka_topic", "kafka_partition"])
-    first = by_partition.aggregate([("kafka_offset", "min"), ("batch_id", "min")])
-    return [tuple(row.values()) for row in first.sort_by("kafka_partition").to_pylist()]
+    found = by_partition.aggregate(
+        [("kafka_offset", "min"), ("kafka_offset", "max"), ("batch_id", "min")]
+    )
+    return [
+        (
+            row["kafka_topic"],
+            row["kafka_partition"],
+            row["kafka_offset_min"],
+            row["kafka_offset_max"] + 1,
+            row["batch_id_min"],
+        )
+        for row in found.sort_by("kafka_partition").to_pylist()
+    ]
+
+
+def _rejected(records: pa.Table) -> list[tuple[object, ...]]:
+    """Return values of _NOTE for records that are no readings, of devices that are known."""
+    refused = records.filter(pc.and_(pc.is_valid(records["reason"]), _has_device(records)))
+    return _notes(refused, "rejected", "appended_at")
+
+
+def _late(readings: pa.Table) -> list[tuple[object, ...]]:
+    """Return values of _NOTE for late readings."""
+    return _notes(readings, "late", "time")
+
+
+def _has_device(records: pa.Table) -> pa.ChunkedArray:
+    # A name that is too long, or has a NUL, is one of the reasons.
+    return pc.less_equal(pc.fill_null(pc.binary_length(records["device_id"]), 1_000), 255)
+
+
+def _notes(records: pa.Table, kind: str, time: str) -> list[tuple[object, ...]]:
+    hours = pc.floor_temporal(records[time], unit="hour")
+    keys = ["device_id", "hour", "batch_id", "kafka_partition"]
+    groups = records.append_column("hour", hours).group_by(keys).aggregate([([], "count_all")])
+    return [
+        (row["device_id"], row["hour"], kind, row["count_all"], *(row[key] for key in keys[2:]))
+        for row in groups.to_pylist()
+    ]
 
 
 def _spools(records: pa.Table) -> dict[str, tuple[int, int]]:

@@ -1,37 +1,10 @@
 """Which of a device's readings are on disk."""
 
 import json
-from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bridge.watermarks import Number, Ranges, Watermarks, read_number
-
-
-@given(st.lists(st.integers(0, 60), max_size=80))
-def test_ranges_are_a_set(numbers: list[int]) -> None:
-    ranges, wanted = Ranges(), set[int]()
-    for number in numbers:
-        assert (number in ranges) is (number in wanted)
-        ranges.add(number)
-        wanted.add(number)
-    found = ranges.to_list()
-    assert {n for low, high in found for n in range(low, high + 1)} == wanted
-    assert all(low <= high for low, high in found)
-    assert all(high + 1 < low for (_, high), (low, _) in pairwise(found))
-    assert Ranges(found).to_list() == found
-
-
-def test_too_many_gaps_forget_the_highest() -> None:
-    ranges = Ranges()
-    for number in range(0, 1000, 2):
-        ranges.add(number)
-    found = ranges.to_list()
-    assert len(found) == 64
-    assert found[0] == (0, 0)
-    assert 999 not in ranges
+from bridge.watermarks import Number, Watermarks, read_number
 
 
 def number(device: str, seq: int) -> Number:

@@ -1,0 +1,165 @@
+"""What Kafka holds of a span of time, record by record."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from spark_app.audit import COLUMNS, Span, typed
+from spark_app.sinks.outcome import require
+from telemetry import headers
+from telemetry.topics import parse_topic
+
+_TIMEOUT_SECONDS = 30.0
+_AT_ONCE = 10_000
+# Offsets that lie closer are read in one go.
+_GAP = 100
+
+
+@dataclass(frozen=True)
+class Kafka:
+    """The topic of raw records and the one of dead letters."""
+
+    servers: str
+    topic: str
+    dead_letter_topic: str
+
+    def offsets(self, span: Span) -> pd.MultiIndex:
+        """Return partition and offset of each record."""
+        return pd.MultiIndex.from_tuples(
+            [
+                (partition, offset)
+                for partition, (low, high) in self._ends(span).items()
+                for offset in range(low, high)
+            ],
+            names=["kafka_partition", "kafka_offset"],
+        )
+
+    def hours(self, span: Span) -> pd.DataFrame:
+        """Return a frame with a row for each record, and the hour in which it was appended."""
+        rows: list[datetime] = []
+        start = span.start
+        while start < span.end:
+            part = Span(start, min(start + timedelta(hours=1), span.end))
+            rows += [start] * sum(high - low for low, high in self._ends(part).values())
+            start = part.end
+        return pd.DataFrame({"appended_at": pd.to_datetime(pd.Series(rows), utc=True)})
+
+    def dead_letters(self) -> pd.MultiIndex:
+        """Return partition and offset of the records that the dead letters are of."""
+        names = (headers.ORIGIN_PARTITION, headers.ORIGIN_OFFSET)
+        found = []
+        for record in self._consume(self.dead_letter_topic, self._all(self.dead_letter_topic)):
+            known = _headers(record)
+            # The bridge's own letters have no origin in Kafka.
+            if all(name in known for name in names):
+                found.append(tuple(int(known[name]) for name in names))
+        return pd.MultiIndex.from_tuples(found, names=["kafka_partition", "kafka_offset"])
+
+    def read(self, places: pd.MultiIndex) -> pd.DataFrame:
+        """Return COLUMNS of records, as far as a sensor's own time and number tell them."""
+        wanted: dict[int, list[int]] = {}
+        for partition, offset in sorted(places):
+            wanted.setdefault(partition, []).append(offset)
+        rows = [
+            _reading(record)
+            for partition, offsets in wanted.items()
+            for run in _runs(offsets)
+            for record in self._consume(self.topic, {partition: (run[0], run[-1] + 1)})
+            if record.offset() in set(run)
+        ]
+        return typed(pd.DataFrame(rows, columns=COLUMNS))
+
+    def _ends(self, span: Span) -> dict[int, tuple[int, int]]:
+        kafka = require("confluent_kafka", "confluent-kafka")
+        consumer = self._consumer()
+        result: dict[int, list[int]] = {}
+        for moment in (span.start, span.end):
+            wanted = [
+                kafka.TopicPartition(self.topic, number, int(moment.timestamp() * 1000))
+                for number in self._all(self.topic)
+            ]
+            for place in consumer.offsets_for_times(wanted, timeout=_TIMEOUT_SECONDS):
+                # Negative: no record is as new as that.
+                end = self._all(self.topic)[place.partition][1]
+                offset = place.offset if place.offset >= 0 else end
+                result.setdefault(place.partition, []).append(offset)
+        consumer.close()
+        return {partition: (low, high) for partition, (low, high) in result.items()}
+
+    def _all(self, topic: str) -> dict[int, tuple[int, int]]:
+        kafka = require("confluent_kafka", "confluent-kafka")
+        consumer = self._consumer()
+        found = {
+            number: consumer.get_watermark_offsets(
+                kafka.TopicPartition(topic, number), timeout=_TIMEOUT_SECONDS
+            )
+            for number in consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS)
+            .topics[topic]
+            .partitions
+        }
+        consumer.close()
+        return found
+
+    def _consume(self, topic: str, places: Mapping[int, tuple[int, int]]) -> list[Any]:
+        """Return the records of a topic from one offset to another, in each partition."""
+        kafka = require("confluent_kafka", "confluent-kafka")
+        consumer = self._consumer()
+        records = []
+        for number, (low, high) in places.items():
+            consumer.assign([kafka.TopicPartition(topic, number, low)])
+            next_offset = low
+            while next_offset < high:
+                most = min(high - next_offset, _AT_ONCE)
+                batch = consumer.consume(most, timeout=_TIMEOUT_SECONDS)
+                if not batch:
+                    place = f"{topic}-{number} from offset {next_offset}"
+                    message = f"Kafka {self.servers} gives nothing of {place}: is it up?"
+                    raise TimeoutError(message)
+                records += batch
+                next_offset = batch[-1].offset() + 1
+        consumer.close()
+        return records
+
+    def _consumer(self) -> Any:  # noqa: ANN401 - confluent_kafka has no types
+        kafka = require("confluent_kafka", "confluent-kafka")
+        return kafka.Consumer({"bootstrap.servers": self.servers, "group.id": "reconcile"})
+
+
+def _runs(offsets: Sequence[int]) -> list[list[int]]:
+    """Group ascending offsets that lie close together."""
+    runs: list[list[int]] = []
+    for offset in offsets:
+        if runs and offset - runs[-1][-1] <= _GAP:
+            runs[-1].append(offset)
+        else:
+            runs.append([offset])
+    return runs
+
+
+def _headers(record: Any) -> dict[str, str]:  # noqa: ANN401
+    return {name: value.decode() for name, value in record.headers() or []}
+
+
+def _reading(record: Any) -> dict[str, object]:  # noqa: ANN401
+    """Return what a record says of itself; its gateway's time where it has none of its own."""
+    known = _headers(record)
+    parts = parse_topic(known.get(headers.MQTT_TOPIC, ""))
+    received = pd.Timestamp(int(known.get(headers.RECEIVED_NS, 0)) // 1000, unit="us", tz="UTC")
+    try:
+        document = json.loads(record.value() or b"{}")
+        time = pd.Timestamp(document["ts"]) if isinstance(document.get("ts"), str) else received
+    except (ValueError, AttributeError):
+        document, time = {}, received
+    number = document.get("seq")
+    return {
+        "device_id": parts.device if parts else "",
+        "time": time if time.tzinfo else received,
+        "seq": number if isinstance(number, int) else -1,
+        "kafka_partition": record.partition(),
+        "kafka_offset": record.offset(),
+        "appended_at": pd.Timestamp(record.timestamp()[1], unit="ms", tz="UTC"),
+    }
