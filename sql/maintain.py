@@ -45,10 +45,10 @@ def maintain(dsn: str, settings: Mapping[str, str] | None = None) -> str:
             "readings": 0 if policies else refresh_readings(connection),
             "KPIs": refresh_kpi(connection),
         }
-        counted = update_ledger(connection)
+        update_ledger(connection)
         dropped = drop_old(connection, policies=policies)
     rolled = ", ".join(f"{name} of {count} days" for name, count in days.items() if count)
-    return f"rolled up {rolled or 'nothing'}; ledger: {counted} readings; dropped {dropped} chunks"
+    return f"rolled up {rolled or 'nothing'}; dropped {dropped} chunks"
 
 
 def main() -> int:
