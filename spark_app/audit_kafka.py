@@ -52,12 +52,21 @@ class Kafka:
         """Return partition and offset of the records that the dead letters are of."""
         names = (headers.ORIGIN_PARTITION, headers.ORIGIN_OFFSET)
         found = []
-        for record in self._consume(self.dead_letter_topic, self._all(self.dead_letter_topic)):
-            known = _headers(record)
+        for record in self.all_dead_letters():
+            known = record_headers(record)
             # The bridge's own letters have no origin in Kafka.
             if all(name in known for name in names):
                 found.append(tuple(int(known[name]) for name in names))
         return pd.MultiIndex.from_tuples(found, names=["kafka_partition", "kafka_offset"])
+
+    def all_dead_letters(self) -> list[Any]:
+        """Return the records of the dead letter topic."""
+        return self._consume(self.dead_letter_topic, self._all(self.dead_letter_topic))
+
+    def offsets_at(self, moment: datetime) -> dict[int, int]:
+        """Return for each partition the offset of the first record from then on."""
+        places = self._ends(Span(moment, moment))
+        return {partition: low for partition, (low, _) in places.items()}
 
     def read(self, places: pd.MultiIndex) -> pd.DataFrame:
         """Return COLUMNS of records, as far as a sensor's own time and number tell them."""
@@ -140,13 +149,14 @@ def _runs(offsets: Sequence[int]) -> list[list[int]]:
     return runs
 
 
-def _headers(record: Any) -> dict[str, str]:  # noqa: ANN401
+def record_headers(record: Any) -> dict[str, str]:  # noqa: ANN401 - confluent_kafka has no types
+    """Return a record's headers as text."""
     return {name: value.decode() for name, value in record.headers() or []}
 
 
 def _reading(record: Any) -> dict[str, object]:  # noqa: ANN401
     """Return what a record says of itself; its gateway's time where it has none of its own."""
-    known = _headers(record)
+    known = record_headers(record)
     parts = parse_topic(known.get(headers.MQTT_TOPIC, ""))
     received = pd.Timestamp(int(known.get(headers.RECEIVED_NS, 0)) // 1000, unit="us", tz="UTC")
     try:

@@ -21,10 +21,11 @@ from spark_app.keeper import QueryKeeper, is_alive
 from spark_app.metrics import QUERY_UP, Ledger
 from spark_app.positions import KAFKA_MODULE, kafka_ends, of_database, starting_offsets
 from spark_app.settings import PREFIX, JobSettings
-from spark_app.sinks.archive import ArchiveWriter, ObjectStore
+from spark_app.sinks.archive import ArchiveWriter
 from spark_app.sinks.archived import next_offsets
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
 from spark_app.sinks.timescaledb import Database, TimescaleWriter
+from spark_app.stores import database_of, objects_of
 from spark_app.transforms import enrich
 from telemetry.settings import SettingsError, load
 
@@ -88,20 +89,7 @@ def _session() -> SparkSession:
 def _keepers(
     spark: SparkSession, settings: JobSettings, stop: threading.Event
 ) -> tuple[QueryKeeper, QueryKeeper]:
-    database = Database(
-        settings.database_host,
-        settings.database_port,
-        settings.database_name,
-        settings.database_user,
-        settings.database_password,
-    )
-    objects = ObjectStore(
-        settings.s3_endpoint,
-        settings.s3_bucket,
-        settings.s3_access_key,
-        settings.s3_secret_key,
-        settings.s3_region,
-    )
+    database, objects = database_of(settings), objects_of(settings)
     checkpoints = Path(settings.checkpoint_dir)
     checkpoints.mkdir(parents=True, exist_ok=True)
     devices = DeviceTable(

@@ -15,8 +15,7 @@ import pandas as pd
 from spark_app.audit import Span, archived, of_hours, only_in, stored, unexplained
 from spark_app.audit_kafka import Kafka
 from spark_app.settings import PREFIX, JobSettings
-from spark_app.sinks.archive import ObjectStore
-from spark_app.sinks.timescaledb import Database
+from spark_app.stores import database_of, objects_of
 from telemetry.settings import SettingsError, load
 
 _MOST_SHOWN = 20
@@ -48,9 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def compare(settings: JobSettings, span: Span) -> Iterator[tuple[str, bool]]:
     """Yield lines of a table and of what differs, each with whether it is a fault."""
     kafka = Kafka(settings.kafka_bootstrap_servers, settings.raw_topic, settings.dead_letter_topic)
-    with closing(_database(settings).connect("reconcile")) as connection:
+    with closing(database_of(settings).connect("reconcile")) as connection:
         in_database = stored(connection, span)
-        in_archive = archived(_objects(settings), settings.raw_topic, span)
+        in_archive = archived(objects_of(settings), settings.raw_topic, span)
         records = kafka.offsets(span)
         letters = kafka.dead_letters()
         rest = kafka.read(records.difference(_places(in_database)).difference(letters))
@@ -91,26 +90,6 @@ def _difference(what: str, frame: pd.DataFrame) -> Iterator[tuple[str, bool]]:
 
 def _places(frame: pd.DataFrame) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(frame[["kafka_partition", "kafka_offset"]])
-
-
-def _database(settings: JobSettings) -> Database:
-    return Database(
-        settings.database_host,
-        settings.database_port,
-        settings.database_name,
-        settings.database_user,
-        settings.database_password,
-    )
-
-
-def _objects(settings: JobSettings) -> ObjectStore:
-    return ObjectStore(
-        settings.s3_endpoint,
-        settings.s3_bucket,
-        settings.s3_access_key,
-        settings.s3_secret_key,
-        settings.s3_region,
-    )
 
 
 if __name__ == "__main__":

@@ -148,6 +148,16 @@ class TimescaleWriter:
             self._store_with_retry(readings, besides, outcome)
         return outcome
 
+    def restore(self, readings: pa.Table) -> Outcome:
+        """Store readings that are not from Kafka now, and no place in it is noted.
+
+        Raises:
+            SinkFaultError: psycopg2 is missing or the database cannot take the rows now.
+        """
+        outcome = Outcome(rows_in=readings.num_rows)
+        self._store_with_retry(readings, [], outcome)
+        return outcome
+
     def _store_with_retry(
         self, readings: pa.Table, besides: list[Statement], outcome: Outcome
     ) -> None:

@@ -1,0 +1,56 @@
+"""Lost rows come back from the archive, dead letters from their topic, and none twice."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+from confluent_kafka import Producer
+from testinfra.host import Host
+
+from tools.pipeline import Pipeline, eventually
+
+TOOL = "/opt/streaming_job/tool spark_app.replay"
+
+
+def test_rows_come_back_from_the_archive_once(hosts: dict[str, Host], pipeline: Pipeline) -> None:
+    site, begun = pipeline.site("from-archive"), datetime.now(UTC)
+    pipeline.simulate("--site", site, "--devices", "4", "--rate", "100", "--count", "400")
+    eventually("the archive", lambda: len(pipeline.archived_readings(site)), lambda n: n >= 400)
+    expected = pipeline.stored(site)
+    assert len(expected) == 400
+    columns = "device_id, time, seq, temperature, humidity, site, quality_flags, kafka_offset"
+    rows = f"SELECT {columns} FROM sensor_data WHERE site = %s ORDER BY device_id, seq"  # noqa: S608
+    before = pipeline.query(rows, site)
+    pipeline.query("DELETE FROM sensor_data WHERE site = %s AND seq < 13", site)
+    until = begun + timedelta(minutes=10)
+    command = f"{TOOL} archive --since {begun.isoformat()} --until {until.isoformat()}"
+    assert hosts["core1"].check_output(command).startswith("stored 52 of ")
+    assert pipeline.query(rows, site) == before
+    assert (
+        "; 400 were there" in hosts["core1"].check_output(command)
+        or pipeline.stored(site) == expected
+    )
+
+
+def test_dead_letters_are_judged_again(hosts: dict[str, Host], pipeline: Pipeline) -> None:
+    site = pipeline.site("judged-again")
+    # As if a decoder of an earlier version had refused it.
+    headers = {
+        "reason": "old_decoder",
+        "origin_topic": "sensor.raw",
+        "origin_partition": "0",
+        "origin_offset": "0",
+        "mqtt_topic": f"sensors/{site}/d1/telemetry",
+        "gateway": "gw1",
+        "received_ns": str(time.time_ns()),
+    }
+    producer = Producer({"bootstrap.servers": f"{pipeline.system.core}:9092"})
+    producer.produce(
+        "sensor.dead_letter",
+        value=json.dumps({"temperature": 20.5, "seq": 1}).encode(),
+        headers=[(name, value.encode()) for name, value in headers.items()],
+    )
+    assert producer.flush(20) == 0
+    said = hosts["core1"].check_output(f"{TOOL} dead-letters --reason old_")
+    assert said == "sent 1 dead letters again"
+    eventually("the reading", lambda: pipeline.stored(site), lambda found: found == [("d1", 1)])
