@@ -113,8 +113,8 @@ def archive(settings: JobSettings, options: argparse.Namespace) -> str:
             low = pc.min(readings["kafka_offset"]).as_py()
             places[place] = min(low, places.get(place, low))
     _execute(settings, _LEDGER, [(low, *place) for place, low in places.items()])
-    present = total.rows_in - total.stored
-    return f"stored {total.stored} of {total.rows_in} archived readings; {present} were there"
+    present = total.rows_in - total.inserted
+    return f"stored {total.inserted} of {total.rows_in} archived readings; {present} were there"
 
 
 def offsets(settings: JobSettings, options: argparse.Namespace) -> str:

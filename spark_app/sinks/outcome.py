@@ -44,6 +44,8 @@ class Outcome:
 
     Attributes:
         batch_id: number of the batch among all that this query ever had.
+        stored: readings that the batch put there, in this try or an earlier one.
+        inserted: those of this try.
         committed_ns: when the (last) commit had returned, ns since the epoch.
         refused: partition, offset and reason of records that the sink itself refused.
         latencies: by metric name, of rows that were new.
@@ -54,6 +56,7 @@ class Outcome:
     batch_id: int = -1
     rows_in: int = 0
     stored: int = 0
+    inserted: int = 0
     duplicate: int = 0
     late: int = 0
     rejected: int = 0
@@ -70,6 +73,7 @@ class Outcome:
         """Take in the figures of another partition; the first fault is kept."""
         self.rows_in += other.rows_in
         self.stored += other.stored
+        self.inserted += other.inserted
         self.duplicate += other.duplicate
         self.late += other.late
         self.rejected += other.rejected

@@ -214,6 +214,7 @@ class TimescaleWriter:
             raise
         outcome.committed_ns = time.time_ns()
         outcome.stored += own
+        outcome.inserted += len(inserted)
         outcome.duplicate += readings.num_rows - own
         outcome.late += late.num_rows
         _measure(new, outcome)
