@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import pytest
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion
 from testinfra.host import Host
@@ -216,6 +217,8 @@ def clock_in_the_past(host: Host) -> Iterator[None]:
 def test_readings_of_a_clock_in_the_past_wait_in_order_and_get_their_true_times(
     host: Host,
 ) -> None:
+    if host.system_info.codename == "trixie":
+        pytest.skip("libfaketime before 0.9.12 has a process spin in its timed waits")
     device = Device(host)
     device.publish(b"before the power cut")
     await_values(host, device.site, {b"before the power cut"})
@@ -230,10 +233,16 @@ def test_readings_of_a_clock_in_the_past_wait_in_order_and_get_their_true_times(
         await_on_host(
             host, "curl -sf 127.0.0.1:9101/metrics | grep -q '^bridge_acknowledged_total 5'"
         )
-        assert len(records(host, device.site)) == 1, "they did not wait for the clock"
+        arrived = {record.value for record in records(host, device.site)}
+        assert arrived == {b"before the power cut"}, "they did not wait for the clock"
         host.check_output("echo +0 > /run/faketime.new && mv /run/faketime.new /run/faketime")
         await_values(host, device.site, set(sent))
-    found = [r for r in records(host, device.site) if r.value in sent]
+        # Some may be there twice: each start sends the replay window again.
+        found = [
+            record
+            for record in records(host, device.site)
+            if record.value in sent and "resent" not in record.headers
+        ]
     assert [record.value for record in found] == sent
     assert {record.headers["clock_quality"] for record in found} == {"corrected"}
     received = [int(record.headers["received_ns"]) for record in found]
