@@ -58,8 +58,7 @@ def of_hours(frame: pd.DataFrame) -> dict[datetime, tuple[int, int]]:
     """Return count and checksum of the natural keys by the hour in which Kafka appended them."""
     if frame.empty:
         return {}
-    known = [name for name in NATURAL_KEY if name in frame]
-    sums = pd.util.hash_pandas_object(frame[known], index=False)
+    sums = pd.util.hash_pandas_object(frame[NATURAL_KEY], index=False)
     by_hour = sums.groupby(frame.appended_at.dt.floor("h"))
     return {hour: (len(group), int(group.sum())) for hour, group in by_hour}
 

@@ -38,15 +38,15 @@ class Kafka:
             names=["kafka_partition", "kafka_offset"],
         )
 
-    def hours(self, span: Span) -> pd.DataFrame:
-        """Return a frame with a row for each record, and the hour in which it was appended."""
-        rows: list[datetime] = []
+    def hours(self, span: Span) -> dict[datetime, int]:
+        """Return how many records were appended in each hour."""
+        counts: dict[datetime, int] = {}
         start = span.start
         while start < span.end:
             part = Span(start, min(start + timedelta(hours=1), span.end))
-            rows += [start] * sum(high - low for low, high in self._ends(part).values())
+            counts[start] = sum(high - low for low, high in self._ends(part).values())
             start = part.end
-        return pd.DataFrame({"appended_at": pd.to_datetime(pd.Series(rows), utc=True)})
+        return counts
 
     def dead_letters(self) -> pd.MultiIndex:
         """Return partition and offset of the records that the dead letters are of."""

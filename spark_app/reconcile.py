@@ -15,6 +15,7 @@ import pandas as pd
 from spark_app.audit import Span, archived, of_hours, only_in, stored, unexplained
 from spark_app.audit_kafka import Kafka
 from spark_app.settings import PREFIX, JobSettings
+from spark_app.sinks.outcome import SinkFaultError
 from spark_app.stores import database_of, objects_of
 from telemetry.settings import SettingsError, load
 
@@ -38,9 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     now = datetime.now(UTC)
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=options.hours - 1)
     well = True
-    for line, is_fault in compare(settings, Span(start, now - timedelta(seconds=options.grace))):
-        well = well and not is_fault
-        sys.stdout.write(line + "\n")
+    try:
+        for line, is_fault in compare(
+            settings, Span(start, now - timedelta(seconds=options.grace))
+        ):
+            well = well and not is_fault
+            sys.stdout.write(line + "\n")
+    except (SinkFaultError, TimeoutError) as error:
+        sys.stderr.write(f"spark_app.reconcile: {error}\n")
+        return 1
     return 0 if well else 1
 
 
@@ -57,11 +64,12 @@ def compare(settings: JobSettings, span: Span) -> Iterator[tuple[str, bool]]:
         not_archived = only_in(in_database, in_archive)
         not_stored = unexplained(connection, only_in(in_archive, in_database))
     yield _ROW.format("hour (UTC)", "Kafka", "database", "archive", "checksum"), False
-    sides = [of_hours(kafka.hours(span)), of_hours(in_database), of_hours(in_archive)]
-    for hour in sorted(set().union(*sides)):
-        counts = [side.get(hour, (0, 0))[0] for side in sides]
-        equal = sides[1].get(hour) == sides[2].get(hour)
-        yield _ROW.format(f"{hour:%Y-%m-%d %H:%M}", *counts, "equal" if equal else "differs"), False
+    appended, sides = kafka.hours(span), [of_hours(in_database), of_hours(in_archive)]
+    for hour, count in appended.items():
+        (rows, rows_sum), (archive_rows, archive_sum) = (side.get(hour, (0, 0)) for side in sides)
+        equal = (rows, rows_sum) == (archive_rows, archive_sum)
+        figures = (f"{hour:%Y-%m-%d %H:%M}", count, rows, archive_rows)
+        yield _ROW.format(*figures, "equal" if equal else "differs"), False
     parts = (
         f"{len(in_database)} stored",
         f"{len(rest) - len(missing)} copies of these",
