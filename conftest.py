@@ -15,6 +15,10 @@ from testinfra.host import Host
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
+# Of the hosts' containers; `demo` to try a test of the pipeline on the demo's.
+GROUP = os.environ.get("EDGE_GROUP", "test")
+
+
 def scenario_hosts() -> list[str]:
     """Names of the hosts in the running scenario's inventory; none outside of molecule."""
     scenario = os.environ.get("MOLECULE_SCENARIO_DIRECTORY")
@@ -35,10 +39,10 @@ def scenario_hosts() -> list[str]:
 def pytest_configure(config: pytest.Config) -> None:
     """Runs a test that takes `host` once for each host of the scenario."""
     if names := scenario_hosts():
-        config.option.hosts = ",".join(f"podman://edge-test-{name}" for name in names)
+        config.option.hosts = ",".join(f"podman://edge-{GROUP}-{name}" for name in names)
 
 
 @pytest.fixture(scope="session")
 def hosts() -> dict[str, Host]:
     """All hosts of the scenario by name, for tests that follow a reading from one to the next."""
-    return {name: testinfra.get_host(f"podman://edge-test-{name}") for name in scenario_hosts()}
+    return {name: testinfra.get_host(f"podman://edge-{GROUP}-{name}") for name in scenario_hosts()}

@@ -93,7 +93,12 @@ class Forwarder:
 
     def serve(self, seconds: float) -> None:
         """Deliver Kafka's reports, waiting for the first of them up to so long."""
-        self._producer.poll(seconds)
+        try:
+            self._producer.poll(seconds)
+        except KafkaException as problem:
+            # A broker that lost its log's end finds our numbers out of order; a new start has
+            # a producer with new ones, and the spool.
+            self._fail(f"kafka producer cannot go on: {problem.args[0].str()}")
 
     def check(self) -> bool:
         """Tell whether a broker answers and has both topics. Takes a second at most."""
@@ -119,9 +124,14 @@ class Forwarder:
         """Wait so long for what is under way, take no more; return how many records are left."""
         deadline = time.monotonic() + seconds
         self._closing = True
-        left = self._producer.flush(seconds)
-        # A report may have sent a dead letter.
-        return self._producer.flush(max(0.0, deadline - time.monotonic())) if left == 0 else left
+        try:
+            left = self._producer.flush(seconds)
+            # A report may have sent a dead letter.
+            return (
+                self._producer.flush(max(0.0, deadline - time.monotonic())) if left == 0 else left
+            )
+        except KafkaException:  # the one that ended the program
+            return len(self._producer)
 
     def _produce(
         self,

@@ -161,6 +161,8 @@ def _start(
         .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
         .option("kafka.request.timeout.ms", 10_000)
         .option("kafka.default.api.timeout.ms", 15_000)
+        # Else a task waits two minutes for records that a broker without power has lost.
+        .option("kafkaConsumer.pollTimeoutMs", 20_000)
         .option("subscribe", settings.raw_topic)
         .option("startingOffsets", starting)
         .option("failOnDataLoss", "true")

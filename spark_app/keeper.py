@@ -12,8 +12,9 @@ from spark_app.batches import BatchHandler, backoff
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
 
 MODULE_RETRY_SECONDS = 10.0
-# Part of Spark's message where Kafka has dropped records, or its log ends before our place.
-_DATA_LOSS = "KAFKA_DATA_LOSS"
+# Parts of Spark's message where Kafka has dropped records, or its log ends before our place; the
+# second is what executors say.
+_DATA_LOSS = ("KAFKA_DATA_LOSS", "not available in Kafka any more")
 
 log = logging.getLogger("job")
 
@@ -80,7 +81,7 @@ class QueryKeeper(threading.Thread):
                 missing = isinstance(cause, SinkFaultError) and cause.fault.kind == "missing_module"
                 if not (missing and module_missing):
                     self._say(cause)
-                if _DATA_LOSS in str(cause):
+                if any(sign in f"{cause} {error}" for sign in _DATA_LOSS):
                     self._handler.checkpoint.set_aside()
                 module_missing = missing
                 stop.wait(MODULE_RETRY_SECONDS if missing else next(waits))
@@ -152,7 +153,7 @@ def explain(error: Exception) -> str:
             ("UnknownTopicOrPartitionException", "Kafka does not have the topic (JOB_RAW_TOPIC)"),
             ("TimeoutException", "Kafka (JOB_KAFKA_BOOTSTRAP_SERVERS) does not answer"),
             ("No resolvable bootstrap urls", "JOB_KAFKA_BOOTSTRAP_SERVERS cannot be resolved"),
-            (_DATA_LOSS, "Kafka does not have the records that are next any more"),
+            *((sign, "Kafka does not have the records that are next") for sign in _DATA_LOSS),
         )
         for sign, meaning in known:
             if sign in text:

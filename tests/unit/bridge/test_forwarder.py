@@ -187,6 +187,22 @@ def test_a_dead_letter_that_cannot_be_sent_ends_the_program(bench: Bench) -> Non
     assert "sensor.dead_letter" in bench.failures[0]
 
 
+def test_a_producer_that_cannot_go_on_ends_the_program_in_order(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise KafkaException(KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, fatal=True))
+
+    bench.send(b"{}")
+    monkeypatch.setattr(FakeProducer, "poll", broken)
+    monkeypatch.setattr(FakeProducer, "flush", broken)
+    monkeypatch.setattr(FakeProducer, "__len__", lambda _: 1, raising=False)
+    bench.forwarder.serve(0)
+    assert bench.forwarder.drain(0) == 1
+    assert bench.settled == []
+    assert "cannot go on" in bench.failures[0]
+
+
 def test_a_full_queue_is_waited_for(bench: Bench) -> None:
     bench.producer.full = 3
     bench.send(b"{}")
