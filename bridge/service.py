@@ -77,9 +77,12 @@ class Service:
             thread.start()
         # Before Kafka is there: the broker keeps a queue only for a session that has subscribed.
         self._receiver.start()
-        self._await_readiness()
-        while not self._stop.is_set():
-            self._work(_POLL_SECONDS)
+        try:
+            self._await_readiness()
+            while not self._stop.is_set():
+                self._work(_POLL_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the other threads would go on without this one
+            self.fail(f"main thread died: {error!r}")
         return self._end()
 
     def stop(self, signum: int = signal.SIGTERM, _frame: FrameType | None = None) -> None:
