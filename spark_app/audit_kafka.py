@@ -73,28 +73,29 @@ class Kafka:
         wanted: dict[int, list[int]] = {}
         for partition, offset in sorted(places):
             wanted.setdefault(partition, []).append(offset)
+        exact = set(places)
         rows = [
             _reading(record)
             for partition, offsets in wanted.items()
             for run in _runs(offsets)
             for record in self._consume(self.topic, {partition: (run[0], run[-1] + 1)})
-            if record.offset() in set(run)
+            if (partition, record.offset()) in exact
         ]
         return typed(pd.DataFrame(rows, columns=COLUMNS))
 
     def _ends(self, span: Span) -> dict[int, tuple[int, int]]:
         kafka = require("confluent_kafka", "confluent-kafka")
+        present = self._all(self.topic)
         consumer = self._consumer()
         result: dict[int, list[int]] = {}
         for moment in (span.start, span.end):
             wanted = [
                 kafka.TopicPartition(self.topic, number, int(moment.timestamp() * 1000))
-                for number in self._all(self.topic)
+                for number in present
             ]
             for place in consumer.offsets_for_times(wanted, timeout=_TIMEOUT_SECONDS):
                 # Negative: no record is as new as that.
-                end = self._all(self.topic)[place.partition][1]
-                offset = place.offset if place.offset >= 0 else end
+                offset = place.offset if place.offset >= 0 else present[place.partition][1]
                 result.setdefault(place.partition, []).append(offset)
         consumer.close()
         return {partition: (low, high) for partition, (low, high) in result.items()}

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -160,15 +159,14 @@ def _with_controls(readings: pa.Table, topic: str) -> pa.Table:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m spark_app.replay", description=__doc__)
     kinds = parser.add_subparsers(required=True)
-    command = partial(kinds.add_parser)
-    letters = command("dead-letters", help="dead letters, to the raw topic")
+    letters = kinds.add_parser("dead-letters", help="dead letters, to the raw topic")
     letters.add_argument("--reason", default="", help="only those whose reason begins so")
     letters.set_defaults(run=dead_letters)
-    archived = command("archive", help="the archive, into the database")
+    archived = kinds.add_parser("archive", help="the archive, into the database")
     archived.add_argument("--since", type=_moment, required=True, help="captured from then on")
     archived.add_argument("--until", type=_moment, required=True, help="and before that")
     archived.set_defaults(run=archive)
-    rewind = command("offsets", help="from Kafka, into the database")
+    rewind = kinds.add_parser("offsets", help="from Kafka, into the database")
     rewind.add_argument("--since", type=_moment, required=True, help="appended from then on")
     rewind.set_defaults(run=offsets)
     return parser
