@@ -19,12 +19,14 @@ from bridge.watermarks import Number, Watermarks, read_number
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_IN_GROUP = 1000
+_MOST_BYTES_IN_GROUP = 4 * 1024 * 1024
 _MOST_WAITING = 10_000  # in memory; MQTT's flow control keeps it below that, but for QoS 0
 _TICK_SECONDS = 0.1
 _HOUSEKEEPING_SECONDS = 1.0
 _CLAIM = 20_000
-_PRUNED_AT_ONCE = 20_000
-# What is forwarded can only be deleted, and the spool so get room, on a disk with some left.
+_PRUNED_AT_ONCE = 2000
+# What is forwarded can only be deleted, and the spool so get room, on a disk with some left: for
+# a group, for the pages that deleting changes, and for what the log and the file both hold.
 _FREE_BYTES = 32 * 1024 * 1024
 # Of those the broker may deliver again after a reconnect what it had no acknowledgement for.
 _PACKETS_KNOWN = 10_000
@@ -190,16 +192,20 @@ class Spool:
                 for _, settled in group:
                     settled()
                 committed()
+                self._measure()
         self._try(self._save)
         self._file.close()
 
     def _take_group(self) -> list[tuple[Arrival, Callable[[], None]]]:
         """Take all that is there, or wait a moment for the next."""
-        group = []
+        group: list[tuple[Arrival, Callable[[], None]]] = []
+        size = 0
+        timeout = _TICK_SECONDS
         try:
-            group.append(self._queue.get(timeout=_TICK_SECONDS))
-            while len(group) < _MOST_IN_GROUP:
-                group.append(self._queue.get_nowait())
+            while len(group) < _MOST_IN_GROUP and size < _MOST_BYTES_IN_GROUP:
+                group.append(self._queue.get(timeout=timeout))
+                size += len(group[-1][0].payload)
+                timeout = 0
         except queue.Empty:
             pass
         return group
@@ -246,6 +252,8 @@ class Spool:
         if self.forwarded_seq != self._history[-1] or (self._is_full and not self.waiting):
             self._history.append(self.forwarded_seq)
         self._try(self._tidy)
+        if self._is_full:  # and so nothing is written that would have the log start anew
+            self._try(self._file.empty_log)
         for device, covered in self._covered:
             if self._confirm is not None:
                 self._confirm(device, covered)
@@ -280,7 +288,7 @@ class Spool:
 
     def _measure(self) -> None:
         size = self._file.size()
-        free = shutil.disk_usage(self._path.parent).free + self._file.free()
+        free = shutil.disk_usage(self._path.parent).free + self._file.free() - self._file.log_size()
         oldest_ns = self._file.received_ns(self.forwarded_seq)
         age = 0.0 if oldest_ns is None else max(time.time_ns() - oldest_ns, 0) / 1e9
         self._metrics.spool_bytes.set(size)

@@ -107,6 +107,7 @@ class SpoolFile:
     def __init__(self, path: Path, boot_id: str) -> None:
         """Open the file, or make it; `boot_id` changes with each start of the machine."""
         self._boot_id = boot_id
+        self._log = Path(f"{path}-wal")
         self._writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._writer.executescript(_OPEN)
         version = self._number("PRAGMA user_version")
@@ -202,6 +203,14 @@ class SpoolFile:
     def free(self) -> int:
         """Return the bytes that are free in the file, which never shrinks."""
         return self._number("PRAGMA freelist_count") * self._number("PRAGMA page_size")
+
+    def log_size(self) -> int:
+        """Return the bytes of the write-ahead log, which the file may still grow by."""
+        return self._log.stat().st_size
+
+    def empty_log(self) -> None:
+        """Give the room of the write-ahead log back, once nobody reads an older state."""
+        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     @property
     def changes(self) -> int:

@@ -28,7 +28,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -43,7 +43,7 @@ def publish(port: int, payloads: list[bytes], qos: int = 1) -> None:
     sensor.loop_start()
     sent = [sensor.publish("sensors/s/d/telemetry", payload, qos=qos) for payload in payloads]
     for message in sent:
-        message.wait_for_publish(20)
+        message.wait_for_publish(30)
     sensor.disconnect()
     sensor.loop_stop()
 
