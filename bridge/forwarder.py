@@ -65,6 +65,10 @@ class Forwarder:
                 "queue.buffering.max.kbytes": 128 * 1024,
                 "topic.metadata.propagation.max.ms": _TOPIC_MISSING_SECONDS * 1000,
                 "reconnect.backoff.max.ms": 5000,
+                # A router on the way that forgets a connection says nothing to either end; with
+                # the default all waits for a minute. Not less: a slow uplink needs its time.
+                "socket.timeout.ms": 20_000,
+                "socket.keepalive.enable": True,
                 "statistics.interval.ms": 5000,
                 "stats_cb": self._on_statistics,
                 "error_cb": self._on_error,

@@ -17,6 +17,7 @@ from tests.chaos.campaign import Campaign
 from tools.hops import System
 from tools.pipeline import Pipeline
 
+KINDS = ["kills", "stops", "networks", "delays", "disks", "clocks"]
 RESULTS = Path(__file__).resolve().parents[2] / "results" / "chaos.json"
 
 
@@ -28,7 +29,9 @@ def main() -> int:
         "kills": faults.kills(),
         "stops": faults.stops(),
         "networks": faults.networks(system.core),
+        "delays": faults.delays(system.core),
         "disks": faults.full_disks(),
+        "clocks": faults.clocks(),
     }
     chosen = [fault for name in options.kinds for fault in sets[name]]
     if options.only:
@@ -64,8 +67,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--kinds",
         nargs="+",
-        default=["kills", "stops", "networks", "disks"],
-        choices=["kills", "stops", "networks", "disks"],
+        default=KINDS,
+        choices=KINDS,
         help="(%(default)s)",
     )
     return made

@@ -124,7 +124,8 @@ class Campaign:
         # A kill of everything takes its own shell with it, or not.
         result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=180)
         if result.returncode not in {0, 137}:
-            print(f"{host}: {commands.strip()[:60]}…: {result.stderr.strip()}", file=sys.stderr)
+            message = f"{host}: a fault could not be made or mended: {result.stderr.strip()}"
+            raise AssertionError(message)
         return result.stdout
 
     def _account(self, site: str, confirmed: list[dict[str, Any]]) -> dict[str, Any]:

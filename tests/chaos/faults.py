@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 # Units, by the host that runs them.
 UNITS = {
@@ -29,6 +30,12 @@ NETWORKS = {
     "network loses 5 %": "{way} numgen random mod 100 < 5 drop",
 }
 ONE_WAY = "network lets nothing out"
+
+
+DELAY_SECONDS = 0.5
+# Whose clock is stepped: all that tells the time on the gateway, and the database. libfaketime of
+# Debian 13, which core1 has, lets a process spin in its timed waits.
+CLOCKS = {"gw1": "mosquitto mqtt-bridge", "db1": "postgresql@18-main"}
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,44 @@ def networks(core: str) -> list[Fault]:
     return [*faults, Fault(ONE_WAY, "gw1", _nft([f"{both[0]} drop"]), 20, _NFT_OFF)]
 
 
+def delays(core: str) -> list[Fault]:
+    """Half a second more each way between the bridge and Kafka, by a proxy on the gateway."""
+    program = Path(__file__).with_name("delay.py").read_text(encoding="utf-8")
+    return [
+        Fault(
+            f"network {DELAY_SECONDS:g} s slower",
+            "gw1",
+            _DELAY.format(
+                program=program,
+                core=core,
+                seconds=DELAY_SECONDS,
+                port=_PROXY_PORT,
+                have_nft=_HAVE_NFT,
+            ),
+            30,
+            "nft delete table ip chaos; systemctl stop chaos-delay",
+        )
+    ]
+
+
+def clocks() -> list[Fault]:
+    """Steps of an hour and back, under running services.
+
+    The hosts share the machine's clock, so it is libfaketime that tells the services another time.
+    """
+    return [
+        Fault(
+            f"clock {step} on {host}",
+            host,
+            _STEP.format(units=units, step=step),
+            20,
+            _STEP_BACK.format(units=units),
+        )
+        for host, units in CLOCKS.items()
+        for step in ("+1h", "-1h")
+    ]
+
+
 def full_disks() -> list[Fault]:
     """Each store on a small file system that fills up.
 
@@ -97,11 +142,60 @@ def full_disks() -> list[Fault]:
     ]
 
 
+_PROXY_PORT = 19092
+# Connections that are there already are cut first: they would not go through the proxy.
+_DELAY = """
+set -e
+cat > /run/chaos-delay.py <<'PROGRAM'
+{program}
+PROGRAM
+systemd-run --quiet --collect --unit chaos-delay --property User=nobody \\
+  /usr/bin/python3 /run/chaos-delay.py {port} {core} 9092 {seconds}
+{have_nft}
+nft add table ip chaos
+nft 'add chain ip chaos cut {{ type filter hook output priority 0; }}'
+kafka='ip daddr {core} tcp dport 9092 meta skuid != nobody'
+nft "add rule ip chaos cut $kafka reject with tcp reset"
+sleep 2
+nft flush chain ip chaos cut
+nft 'add chain ip chaos turn {{ type nat hook output priority -100; }}'
+nft "add rule ip chaos turn $kafka redirect to :{port}"
+"""
+
+_STEP = """
+set -e
+test -e /usr/lib/*/faketime/libfaketimeMT.so.1 || apt-get install --quiet --yes faketime >/dev/null
+echo +0 > /run/faketime
+for unit in {units}; do
+  mkdir -p /run/systemd/system/$unit.service.d
+  cat > /run/systemd/system/$unit.service.d/chaos.conf <<UNIT
+[Service]
+Environment=LD_PRELOAD=$(echo /usr/lib/*/faketime/libfaketimeMT.so.1)
+Environment=FAKETIME_TIMESTAMP_FILE=/run/faketime
+Environment=FAKETIME_NO_CACHE=1
+Environment=FAKETIME_DONT_FAKE_MONOTONIC=1
+UNIT
+done
+systemctl daemon-reload
+systemctl restart {units}
+sleep 10
+echo {step} > /run/faketime.new && mv /run/faketime.new /run/faketime
+"""
+_STEP_BACK = """
+set -e
+echo +0 > /run/faketime.new && mv /run/faketime.new /run/faketime
+sleep 10
+for unit in {units}; do rm /run/systemd/system/$unit.service.d/chaos.conf; done
+systemctl daemon-reload
+systemctl restart {units}
+"""
+
+_HAVE_NFT = "{ command -v nft || apt-get install --quiet --yes nftables; } > /dev/null"
 _NFT_OFF = "nft delete table inet chaos"
 
 
 def _nft(rules: list[str]) -> str:
-    commands = ["nft add table inet chaos"]
+    commands = [_HAVE_NFT, "nft add table inet chaos"]
     for hook in ("input", "output"):
         commands.append(
             f"nft 'add chain inet chaos {hook} {{ type filter hook {hook} priority 0; }}'"
