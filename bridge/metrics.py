@@ -29,6 +29,9 @@ class Metrics:
         self.forwarded = counter("bridge_forwarded", "Records that Kafka reported as delivered")
         self.acknowledged = counter("bridge_acknowledged", "Messages acknowledged to MQTT")
         self.dead_letters = counter("bridge_dead_letters", "Messages that Kafka refused for good")
+        self.broker_dropped = counter(
+            "bridge_broker_dropped", "Messages that the MQTT broker dropped, by its own count"
+        )
         self.in_flight = gauge("bridge_in_flight", "Messages received and not yet acknowledged")
         self.mqtt_connected = gauge("bridge_mqtt_connected", "1 while subscribed at the broker")
         self.spool_records = gauge("bridge_spool_records", "Messages that Kafka does not have")

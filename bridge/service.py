@@ -9,6 +9,7 @@ import time
 from types import FrameType
 
 from bridge import log
+from bridge.broker import BrokerWatch
 from bridge.clock import Chrony, Clock
 from bridge.feeder import Feeder
 from bridge.forwarder import Forwarder
@@ -43,6 +44,7 @@ class Service:
         self._forwarder = Forwarder(settings, metrics, self.fail, self._replay)
         self._feeder = Feeder(settings, self._spool, self._forwarder, self._clock, metrics)
         self._receiver = Receiver(settings, self._spool, self._clock.stamp, metrics, self.fail)
+        self._broker_watch = BrokerWatch(settings, metrics)
         self._threads = [  # in the order in which they end
             threading.Thread(
                 name="clock", target=self._clock.watch, args=[self._stop], daemon=True
@@ -77,6 +79,7 @@ class Service:
             thread.start()
         # Before Kafka is there: the broker keeps a queue only for a session that has subscribed.
         self._receiver.start()
+        self._broker_watch.start()
         try:
             self._await_readiness()
             while not self._stop.is_set():
@@ -151,6 +154,7 @@ class Service:
         self._spool.close()
         _join(spool)
         self._receiver.close()
+        self._broker_watch.close()
         log.event(logging.INFO, "stopped", unsent=left, note="the spool keeps what is unsent")
         return 0 if self._failure is None else 1
 

@@ -1,12 +1,17 @@
 """What the bridge's tests share: waiting, free ports, messages, and a look into Kafka."""
 
+import os
+import shutil
 import socket
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -15,6 +20,7 @@ from bridge.clock import Stamp
 from bridge.settings import Settings
 from bridge.spool_file import Arrival, Entry
 
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 ROOT = Path(__file__).parents[3]
 RAW = "sensor.raw"
 DEAD = "sensor.dead_letter"
@@ -26,6 +32,29 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def mosquitto(folder: Path, *lines: str) -> Iterator[int]:
+    """Run a real broker with lines of configuration; yield its port."""
+    if MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed")
+    port = free_port()
+    configuration = folder / "mosquitto.conf"
+    first = (f"listener {port} 127.0.0.1", "allow_anonymous true")
+    configuration.write_text("\n".join([*first, *lines, ""]), encoding="utf-8")
+    command = [MOSQUITTO, "-c", str(configuration)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        wait_for(lambda: listens(port))
+        try:
+            yield port
+        finally:
+            process.terminate()
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
