@@ -17,6 +17,7 @@ from spark_app.batches import BatchHandler, DeadLetters
 from spark_app.checkpoint import Checkpoint
 from spark_app.decode import decode
 from spark_app.devices import DeviceTable
+from spark_app.executors import PATIENCE_SECONDS, ExecutorWatch, count_executors
 from spark_app.keeper import QueryKeeper, is_alive
 from spark_app.metrics import QUERY_UP, Ledger
 from spark_app.positions import KAFKA_MODULE, kafka_ends, of_database, starting_offsets
@@ -60,12 +61,20 @@ def main() -> int:
     keepers = _keepers(spark, settings, stop)
     for keeper in keepers:
         keeper.start()
+    executors = ExecutorWatch(partial(count_executors, spark))
     while not stop.wait(1):
         if not is_alive(spark):
             log.critical(
                 "Spark is gone (its log says why); ending, so that systemd starts us again"
             )
             # The way out would talk to Spark.
+            os._exit(1)
+        if executors.is_hopeless():
+            log.critical(
+                "Spark has given us no executor for %.0f s (is spark-worker up?); ending, so that "
+                "systemd starts us again. Nothing is lost, Kafka keeps the readings",
+                PATIENCE_SECONDS,
+            )
             os._exit(1)
     for keeper in keepers:
         keeper.join(_STOP_SECONDS)
