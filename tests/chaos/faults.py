@@ -66,7 +66,12 @@ def kills() -> list[Fault]:
     hosts = [
         Fault(f"kill all on {host}", host, "kill -KILL -1") for host in ("gw1", "core1", "db1")
     ]
-    return of_units + hosts
+    # The master may then count the dead worker's cores as given, and give no others.
+    both = (
+        "systemctl kill --signal=KILL spark-master; sleep 10; "
+        "systemctl kill --signal=KILL spark-worker"
+    )
+    return [*of_units, *hosts, Fault("kill spark-worker as its master recovers", "core1", both)]
 
 
 def stops() -> list[Fault]:

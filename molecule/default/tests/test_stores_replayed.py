@@ -1,12 +1,15 @@
 """Lost rows come back from the archive, dead letters from their topic, and none twice."""
 
 import json
+import os
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import Producer
 from testinfra.host import Host
 
+from tools.hops import ROOT
 from tools.pipeline import Pipeline, eventually
 
 TOOL = "/opt/streaming_job/tool spark_app.replay"
@@ -30,6 +33,26 @@ def test_rows_come_back_from_the_archive_once(hosts: dict[str, Host], pipeline: 
         "; 400 were there" in hosts["core1"].check_output(command)
         or pipeline.stored(site) == expected
     )
+
+
+def test_rows_come_back_from_kafka_by_the_playbook(pipeline: Pipeline) -> None:
+    site, begun = pipeline.site("from-kafka"), datetime.now(UTC)
+    pipeline.simulate("--site", site, "--devices", "4", "--rate", "100", "--count", "400")
+    expected = eventually("the rows", lambda: pipeline.stored(site), lambda rows: len(rows) >= 400)
+    pipeline.query("DELETE FROM sensor_data WHERE site = %s AND seq < 13", site)
+    hosts = {"host_group": os.environ.get("EDGE_GROUP", "test"), "host_network": os.environ["EDGE_NETWORK"]}
+    replay = {"replay": "offsets", "replay_since": begun.isoformat()}
+    command = ["ansible-playbook", "-i", os.environ["EDGE_INVENTORY"], "playbooks/replay.yml"]
+    said = subprocess.run(
+        [*command, "-e", json.dumps(hosts | replay)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    eventually("all rows", lambda: pipeline.stored(site), lambda rows: len(rows) >= 400)
+    assert pipeline.stored(site) == expected
 
 
 def test_dead_letters_are_judged_again(hosts: dict[str, Host], pipeline: Pipeline) -> None:

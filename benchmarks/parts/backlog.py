@@ -1,0 +1,90 @@
+"""Days without an uplink: a million readings in the spool drain while new ones come."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+from benchmarks import relays
+from benchmarks.figures import Figure
+from benchmarks.load import Publisher
+from benchmarks.options import Options
+from benchmarks.processes import Measured, running, wait_for
+from benchmarks.services import Tail, create_topic, kafka, mosquitto
+
+_READINGS = 1_000_000
+_LIVE_RATE = 1000
+_MOST_SECONDS = 300
+_TOPIC = "backlog"
+
+
+def run(options: Options) -> list[Figure]:
+    """Fill the spool while Kafka hangs, then have Kafka go on under a live load."""
+    count = options.scaled(_READINGS)
+    folder = options.folder / "backlog"
+    folder.mkdir()
+    with kafka(folder / "kafka") as broker, mosquitto(folder / "mosquitto") as mqtt:
+        create_topic(broker, _TOPIC)
+        tail = Tail(broker, _TOPIC)
+        with relays.bridge(folder, mqtt.port, broker.address, _TOPIC) as bridge:
+            publisher = Publisher(mqtt.port)
+            first = _warm_up(publisher, tail)
+            broker.measured.pause()
+            publisher.send_all(first, count)
+            wait_for(lambda: _spooled(folder) >= count, "the spool", _MOST_SECONDS)
+            publisher.close()
+            before = bridge.resident_bytes()
+            with _live_load(folder, mqtt.port, first + count):
+                broker.measured.go_on()
+                rate, peak = _drain(bridge, tail, count)
+        tail.close()
+    note = f"{count:,} readings behind {_LIVE_RATE}/s of new ones, one run"
+    return [
+        Figure("backlog.drained_per_second", "1/s", [rate], note),
+        Figure("backlog.times_the_live_rate", "", [rate / _LIVE_RATE], note),
+        Figure("backlog.resident_before_mb", "MB", [before / 1e6], note),
+        Figure("backlog.resident_peak_mb", "MB", [peak / 1e6], note),
+    ]
+
+
+def _warm_up(publisher: Publisher, tail: Tail) -> int:
+    """Send until the bridge has subscribed and Kafka has something; return the next number."""
+    sent = 0
+
+    def arrives() -> bool:
+        nonlocal sent
+        publisher.send_all(sent, 1)
+        sent += 1
+        return tail.count() > 0
+
+    wait_for(arrives, "a reading in Kafka")
+    return sent
+
+
+def _live_load(
+    folder: Path, port: int, first: int
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    load = ["--port", str(port), "--rate", str(_LIVE_RATE), "--first", str(first)]
+    enough = ["--count", str(_LIVE_RATE * _MOST_SECONDS), "--sent", str(folder / "sent.npy")]
+    return running([sys.executable, "-m", "benchmarks.load", *load, *enough], folder / "load.log")
+
+
+def _drain(bridge: Measured, tail: Tail, count: int) -> tuple[float, int]:
+    """Return how fast the backlog went, readings/s, and the most memory meanwhile, bytes."""
+    already = tail.count()
+    wait_for(lambda: tail.count() > already, "Kafka to go on", _MOST_SECONDS)
+    peak, begin, end = 0, time.monotonic(), already + count
+    # The spool is sent in order: the next `count` records are the backlog, whatever comes behind.
+    while (done := tail.count()) < end and time.monotonic() - begin < _MOST_SECONDS:
+        bridge.check()
+        peak = max(peak, bridge.resident_bytes())
+        time.sleep(0.1)
+    return (done - already) / (time.monotonic() - begin), peak
+
+
+def _spooled(folder: Path) -> int:
+    with closing(sqlite3.connect(f"file:{folder}/spool/spool.db?mode=ro", uri=True)) as database:
+        row = database.execute("SELECT max(seq) FROM sqlite_sequence").fetchone()
+    return int(row[0] or 0)
