@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pyspark.sql import SparkSession
 
 # Longer than a worker takes to start anew and to launch an executor, on a busy small machine.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 90.0
 
 
 class ExecutorWatch:
