@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile chaos fuzz test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile backup restore chaos fuzz test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
@@ -28,6 +28,12 @@ status: ## one table: services, lag, latencies, disks, clocks; INVENTORY=invento
 
 reconcile: ## compare Kafka, database and archive by hour; INVENTORY=inventories/…, HOURS=24
 	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e reconcile_hours=$(or $(HOURS),2) playbooks/reconcile.yml
+
+backup: ## back the database up, check it, fetch a copy to backups/; INVENTORY=inventories/…
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) playbooks/backup.yml $(ARGS)
+
+restore: ## put the newest backup back, and what came later; ARGS='-e restore_time=…'
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) playbooks/restore.yml $(ARGS)
 
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)

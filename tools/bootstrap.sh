@@ -11,6 +11,7 @@ packages=""
 command -v mvn >/dev/null || packages="$packages maven"
 command -v java >/dev/null || packages="$packages default-jdk-headless"
 command -v git >/dev/null || packages="$packages git"
+command -v rsync >/dev/null || packages="$packages rsync"
 [ "${1:-}" != --tests ] || command -v mosquitto >/dev/null || packages="$packages mosquitto"
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 if [ -n "$packages" ]; then

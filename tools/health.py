@@ -42,7 +42,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A bridge; None is what it does not say. `last_reading_seconds` is the newest row's age."""
+    """A bridge; None is what it does not say.
+
+    Attributes:
+        last_reading_seconds: age of its newest row in the database.
+        broker_dropped: messages that the MQTT broker's full queues have cost.
+    """
 
     host: str
     name: str
@@ -52,6 +57,7 @@ class Gateway:
     spool_records: float | None
     in_flight: float | None
     last_reading_seconds: float | None
+    broker_dropped: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,24 @@ class Query:
     name: str
     up: bool
     lag_records: float | None
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A database's last good backup, as pgBackRest tells it; None where there is none.
+
+    Attributes:
+        kind: full, diff or incr.
+        age_seconds: since it ended.
+        stored_bytes: what it added to the repository.
+        wal_archived: whether the archive took the last WAL segment that it was given.
+    """
+
+    host: str
+    kind: str | None = None
+    age_seconds: float | None = None
+    stored_bytes: int | None = None
+    wal_archived: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +110,8 @@ class Status:
     gateways: list[Gateway] = field(default_factory=list)
     queries: list[Query] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=list)
+    ledger: dict[str, int] = field(default_factory=dict)
+    backups: list[Backup] = field(default_factory=list)
     machines: list[Machine] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -104,6 +130,7 @@ def assess(report: Report) -> Status:
     status = Status()
     database = figures(report)
     status.stages = database.get("stages", [])
+    status.ledger = database.get("ledger", {})
     ages = database.get("last_reading_seconds") or {}
     for name, host in report.items():
         # The database knows of a gateway that cannot be reached, too.
@@ -117,15 +144,19 @@ def assess(report: Report) -> Status:
             continue
         services = list(services_of(name, host))
         queries = list(queries_of(name, host))
+        backups = list(backups_of(name, host))
         machine = machine_of(name, host)
         status.services += services
         status.queries += queries
+        status.backups += backups
         status.machines.append(machine)
         status.problems += [
             *wrong_services(services),
             *wrong_queries(queries, host),
+            *wrong_backups(backups, host),
             *wrong_machine(machine, host),
             *wrong_figures(name, host),
+            *wrong_ledger(name, facts_of(host).get("ledger", {})),
         ]
     return status
 
@@ -227,6 +258,7 @@ def gateway_of(name: str, host: Host, ages: dict[str, float | None]) -> Gateway:
         spool_records=metric(text, "bridge_spool_records"),
         in_flight=metric(text, "bridge_in_flight"),
         last_reading_seconds=ages.get(host["gateway"]),
+        broker_dropped=metric(text, "bridge_broker_dropped_total"),
     )
 
 
@@ -242,11 +274,53 @@ def wrong_gateway(gateway: Gateway, host: Host) -> Iterator[Problem]:
         message = f"its oldest message has been waiting for Kafka for {duration(waiting)}"
         advice = "journalctl -u mqtt-bridge -n 50; look at the brokers' disks and load"
         yield Problem(gateway.host, "uplink", message, advice)
+    if gateway.broker_dropped:
+        message = (
+            f"its MQTT broker dropped {gateway.broker_dropped:,.0f} messages: a queue was full"
+        )
+        advice = "raise mosquitto_max_queued_bytes; journalctl -u mqtt-bridge | grep broker_dropped"
+        yield Problem(gateway.host, "mosquitto", message, advice, "warning")
     silence, most = gateway.last_reading_seconds, limits["silent_minutes"] * 60
     if most and silence is not None and silence > most:
         message = f"the last reading of {gateway.name} in the database is {duration(silence)} old"
         advice = "look at its sensors and at what is wrong between it and the database"
         yield Problem(gateway.host, "readings", message, advice)
+
+
+def backups_of(name: str, host: Host) -> Iterator[Backup]:
+    """What pgBackRest says, on a host where backups are on."""
+    if not (host["backups"] or host["backups_error"]):
+        return
+    failing = facts_of(host).get("archive_fails")
+    archived = None if failing is None else not failing
+    stanza: dict[str, Any] = next(iter(json.loads(host["backups"] or "[]")), {})
+    good = [backup for backup in stanza.get("backup", []) if not backup["error"]]
+    if good:
+        last = good[-1]
+        age_seconds = host["seconds_now"] - last["timestamp"]["stop"]
+        stored = last["info"]["repository"].get("delta")
+        yield Backup(name, last["type"], age_seconds, stored, archived)
+    else:
+        yield Backup(name, wal_archived=archived)
+
+
+def wrong_backups(backups: list[Backup], host: Host) -> Iterator[Problem]:
+    """A database without a backup, or with one that is too old."""
+    most = host["limits"]["backup_hours"] * 3600
+    for backup in backups:
+        if backup.wal_archived is False:
+            message = "WAL is not archived; a restore would end before it"
+            advice = "/var/log/postgresql says why; is the repository full or away?"
+            yield Problem(backup.host, "backup", message, advice, "warning")
+        if backup.age_seconds is None:
+            said = one_line(host["backups_error"])
+            message = f"there is none: {said}" if said else "there is none yet"
+            advice = "ansible-playbook playbooks/backup.yml takes one, or says why not"
+            yield Problem(backup.host, "backup", message, advice, "warning")
+        elif backup.age_seconds > most:
+            message = f"the last good one is {duration(backup.age_seconds)} old"
+            advice = "journalctl -u 'sensordb-backup@*' -n 50; systemctl list-timers"
+            yield Problem(backup.host, "backup", message, advice, "warning")
 
 
 def machine_of(name: str, host: Host) -> Machine:
@@ -294,11 +368,13 @@ def wrong_machine(machine: Machine, host: Host) -> Iterator[Problem]:
 
 def figures(report: Report) -> dict[str, Any]:
     """What the first database that answered said: `stages`, `last_reading_seconds`."""
-    for host in report.values():
-        lines = host.get("database", "").splitlines()
-        if lines:
-            return {key: value for line in lines for key, value in json.loads(line).items()}
-    return {}
+    return next(filter(None, map(facts_of, report.values())), {})
+
+
+def facts_of(host: Host) -> dict[str, Any]:
+    """What a host's database said; nothing where there is none."""
+    lines = host.get("database", "").splitlines()
+    return {key: value for line in lines for key, value in json.loads(line).items()}
 
 
 def wrong_figures(name: str, host: Host) -> Iterator[Problem]:
@@ -306,6 +382,20 @@ def wrong_figures(name: str, host: Host) -> Iterator[Problem]:
     if host["database_error"] and "timescaledb" not in host["failures"]:
         advice = "does the schema exist? the streaming job makes it when it starts"
         yield Problem(name, "figures", one_line(host["database_error"]), advice)
+
+
+def wrong_ledger(name: str, ledger: dict[str, int]) -> Iterator[Problem]:
+    """Numbers that devices gave and that never arrived. Devices with QoS 0 lose some by nature."""
+    if ledger.get("missing"):
+        message = (
+            f"{ledger['missing']:,} readings of {ledger['devices_missing']} devices are missing "
+            "by their numbers in the last day"
+        )
+        advice = (
+            "SELECT * FROM ledger_gap WHERE closed_at IS NULL; make reconcile tells whether Kafka "
+            "or the archive has them, playbooks/replay.yml brings them back"
+        )
+        yield Problem(name, "ledger", message, advice, "warning")
 
 
 def unreached(name: str, host: Host) -> Problem:

@@ -105,6 +105,24 @@ def lines(status: Status) -> Iterator[str]:
             for stage in status.stages
         ],
     )
+    kinds = ("seen", "duplicate", "late", "rejected", "missing")
+    yield from table(
+        ("ledger, last day", *kinds),
+        [("readings", *(count(status.ledger[kind]) for kind in kinds))] if status.ledger else [],
+    )
+    yield from table(
+        ("database", "last backup", "age", "stored", "WAL archived"),
+        [
+            (
+                backup.host,
+                backup.kind or "NONE",
+                age(backup.age_seconds),
+                mebibytes(backup.stored_bytes),
+                yes(backup.wal_archived),
+            )
+            for backup in status.backups
+        ],
+    )
     yield from table(
         ("host", "disk", "free", "clock", "offset"), [machine(m) for m in status.machines]
     )
@@ -155,6 +173,11 @@ def count(value: float | None) -> str:
 def age(value: float | None) -> str:
     """A cell for seconds."""
     return "-" if value is None else duration(value)
+
+
+def mebibytes(value: int | None) -> str:
+    """A cell for bytes."""
+    return "-" if value is None else f"{value / 2**20:,.1f} MiB"
 
 
 def milliseconds(value: float | None, unit: str = "") -> str:

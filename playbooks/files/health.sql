@@ -1,4 +1,4 @@
--- One line of JSON for each statement. One that fails or takes too long is missing, the other is not.
+-- One line of JSON for each statement. One that fails or takes too long is missing, the others are not.
 SET statement_timeout = '5s';
 
 SELECT jsonb_build_object('stages', jsonb_agg(s))
@@ -6,6 +6,40 @@ FROM (
     SELECT stage, p50_ms, p95_ms, p99_ms, samples
     FROM get_pipeline_latency_stats('5 minutes')
 ) AS s;
+
+-- Whether the newest attempt to archive a WAL segment failed.
+SELECT jsonb_build_object(
+    'archive_fails',
+    coalesce(last_failed_time > coalesce(last_archived_time, '-infinity'), false)
+)
+FROM pg_stat_archiver;
+
+-- What the ledger says of the last day, as its view does.
+WITH day AS (
+    SELECT date_trunc('hour', now(), 'UTC') - interval '23 hours' AS start
+),
+missing AS (
+    SELECT
+        coalesce(sum(last_seq - first_seq + 1), 0) AS missing,
+        count(DISTINCT device_id) AS devices_missing
+    FROM ledger_gap
+    WHERE closed_at IS NULL AND hour >= (SELECT start FROM day)
+),
+noted AS (
+    SELECT
+        coalesce(sum(readings) FILTER (WHERE kind = 'duplicate'), 0) AS duplicate,
+        coalesce(sum(readings) FILTER (WHERE kind = 'late'), 0) AS late,
+        coalesce(sum(readings) FILTER (WHERE kind = 'rejected'), 0) AS rejected
+    FROM ledger_note
+    WHERE hour >= (SELECT start FROM day)
+),
+seen AS (
+    SELECT coalesce(sum(samples), 0) AS seen
+    FROM sensor_data_1h
+    WHERE time >= (SELECT start FROM day)
+)
+SELECT jsonb_build_object('ledger', to_jsonb(found))
+FROM (SELECT seen, duplicate, late, rejected, missing, devices_missing FROM seen, noted, missing) AS found;
 
 -- By the newest reading of each device. No index leads from a gateway to its readings, but the
 -- primary key leads from one device to the next, so that even years of silence cost no scan.

@@ -30,6 +30,6 @@ def test_every_room_it_names_exists_and_the_other_way_round() -> None:
     rooms = README.split("## The rooms")[1]
     named = {name.rstrip("/") for name in re.findall(r"(?m)`([a-z_]+/)`", rooms)}
     assert all((ROOT / name).is_dir() for name in named)
-    hidden = {"requirements", "build", "results"}
+    hidden = {"requirements", "build", "results", "backups"}
     there = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith((".", "_"))}
     assert there - named - hidden == set()

@@ -40,7 +40,10 @@ def test_rows_come_back_from_kafka_by_the_playbook(pipeline: Pipeline) -> None:
     pipeline.simulate("--site", site, "--devices", "4", "--rate", "100", "--count", "400")
     expected = eventually("the rows", lambda: pipeline.stored(site), lambda rows: len(rows) >= 400)
     pipeline.query("DELETE FROM sensor_data WHERE site = %s AND seq < 13", site)
-    hosts = {"host_group": os.environ.get("EDGE_GROUP", "test"), "host_network": os.environ["EDGE_NETWORK"]}
+    hosts = {
+        "host_group": os.environ.get("EDGE_GROUP", "test"),
+        "host_network": os.environ["EDGE_NETWORK"],
+    }
     replay = {"replay": "offsets", "replay_since": begun.isoformat()}
     command = ["ansible-playbook", "-i", os.environ["EDGE_INVENTORY"], "playbooks/replay.yml"]
     said = subprocess.run(

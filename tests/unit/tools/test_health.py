@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.health import Problem, Report, Status, assess, duration, unit_states
+from tools.health import Backup, Problem, Report, Status, assess, duration, unit_states
 
 LIMITS = {
     "lag_records": 1000,
@@ -15,6 +15,7 @@ LIMITS = {
     "disk_free_percent": 10,
     "clock_offset_ms": 100,
     "clock_required": False,
+    "backup_hours": 26,
 }
 # As chronyc, df and the programs print them.
 HELD = "0A5C000C,10.9.0.1,11,1795513334.3,0.000010757,-0.0,0.0,0.01,0.0,0.02,0.0,0.0,65.3,Normal"
@@ -32,9 +33,33 @@ job_query_up{query="archive"} 1.0
 job_kafka_lag_records{query="store"} 7.0
 """
 STAGE = {"stage": "MQTT → Kafka", "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0, "samples": 4}
+LEDGER = {"seen": 9, "duplicate": 1, "late": 0, "rejected": 2, "missing": 0, "devices_missing": 0}
 DATABASE = "\n".join(
-    json.dumps(line) for line in ({"stages": [STAGE]}, {"last_reading_seconds": {"gw": 5.0}})
+    json.dumps(line)
+    for line in (
+        {"stages": [STAGE]},
+        {"archive_fails": False},
+        {"ledger": LEDGER},
+        {"last_reading_seconds": {"gw": 5.0}},
+    )
 )
+NOW = 1795600000
+
+
+def backups(*ages: int, error: bool = False) -> str:
+    """What pgBackRest says in JSON of backups that ended so many seconds ago; part of it."""
+    made = [
+        {
+            "type": "diff",
+            "error": error,
+            "timestamp": {"stop": NOW - age},
+            "info": {"repository": {"delta": 2**20}},
+        }
+        for age in ages
+    ]
+    return json.dumps([{"name": "sensordb", "backup": made}])
+
+
 WHERE = {
     "gw": {"mosquitto": ["mosquitto"], "mqtt_bridge": ["mqtt-bridge"]},
     "core": {"spark": ["spark-master", "spark-worker"], "streaming_job": ["streaming-job"]},
@@ -62,6 +87,9 @@ def well() -> Report:
             "job": JOB if name == "core" else "",
             "database": DATABASE if name == "db" else "",
             "database_error": "",
+            "backups": backups(90000, 3600) if name == "db" else "",
+            "backups_error": "",
+            "seconds_now": NOW,
         }
         for name, units in copy.deepcopy(WHERE).items()
     }
@@ -98,6 +126,8 @@ def test_nothing_is_wrong() -> None:
         ("archive", True, None),
     ]
     assert status.stages == [STAGE]
+    assert status.ledger == LEDGER
+    assert status.backups == [Backup("db", "diff", 3600, 2**20, wal_archived=True)]
     machine = status.machines[0]
     assert (machine.disk, machine.disk_free_bytes, machine.disk_free_percent) == ("/", 240, 24)
     assert (machine.clock_synchronised, machine.clock_offset_ms) == (True, 0.011)
@@ -108,8 +138,26 @@ def test_its_document_is_json_with_everything_in_it() -> None:
     assert document["well"] is True
     assert document["stages"] == [STAGE]
     assert set(document) == {
-        *("well", "services", "gateways", "queries", "stages", "machines", "problems")
+        *("well", "services", "gateways", "queries", "stages", "ledger", "backups", "machines"),
+        "problems",
     }
+
+
+def test_missing_numbers_are_a_warning_that_says_what_brings_them_back() -> None:
+    ledger = json.dumps({"ledger": LEDGER | {"missing": 1200, "devices_missing": 3}})
+    status = with_changes("db", database=f"{DATABASE}\n{ledger}")
+    problem = only_problem(status)
+    assert status.well
+    assert problem.message.startswith("1,200 readings of 3 devices are missing")
+    assert "replay.yml" in problem.advice
+
+
+def test_messages_that_the_broker_dropped_are_a_warning() -> None:
+    status = with_changes("gw", bridge=f"{BRIDGE}bridge_broker_dropped_total 17.0\n")
+    problem = only_problem(status)
+    assert status.well
+    assert (problem.what, problem.severity) == ("mosquitto", "warning")
+    assert "dropped 17 messages" in problem.message
 
 
 def test_one_host_in_all_groups_has_each_row_once() -> None:
@@ -258,3 +306,25 @@ def test_durations() -> None:
     assert [duration(s) for s in (0.4, 119, 600, 7200, 172800)] == [
         *("0 s", "119 s", "10 min", "2 h", "2 d")
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"backups": backups(100000)}, "the last good one is 28 h old"),
+        ({"backups": backups(60, error=True)}, "there is none yet"),
+        ({"backups": backups()}, "there is none yet"),
+        ({"backups": "", "backups_error": "no such\nstore"}, "there is none: no such store"),
+        ({"database": '{"archive_fails": true}'}, "WAL is not archived"),
+    ],
+)
+def test_a_backup_that_is_missing_or_old_is_a_warning(said: dict[str, str], message: str) -> None:
+    status = with_changes("db", **said)
+    problem = only_problem(status)
+    assert (problem.host, problem.what, problem.severity) == ("db", "backup", "warning")
+    assert message in problem.message
+    assert status.well
+
+
+def test_without_backups_there_is_no_row() -> None:
+    assert with_changes("db", backups="").backups == []
