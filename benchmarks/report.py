@@ -1,0 +1,143 @@
+"""The results on paper: results/bench.json, and a page with tables and plots."""
+
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.figures import Bar, Figure
+from benchmarks.services import ROOT
+
+RESULTS = ROOT / "results" / "bench.json"
+PAGE = ROOT / "docs" / "benchmarks" / "bench.md"
+BARS = (
+    Bar(
+        "bridge with its spool / Telegraf, readings per core and second",
+        "relays.bridge.readings_per_core_second",
+        "relays.telegraf.readings_per_core_second",
+        least=1.5,
+    ),
+    Bar(
+        "idempotent ingest / plain COPY, rows per second in batches of 1,000",
+        "ingest.idempotent_1000.rows_per_second",
+        "ingest.copy_1000.rows_per_second",
+        least=0.75,
+    ),
+)
+
+
+def machine() -> dict[str, object]:
+    """Return what the figures depend on: processor, memory, system, load before the run."""
+    cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("model name\t: ")[2]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    release = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": cpu.partition("\n")[0],
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "system": f"{release}, Linux {platform.release()}, Python {platform.python_version()}",
+        "commit": _output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def document(
+    figures: Sequence[Figure], machine_: Mapping[str, object], parts: Mapping[str, object]
+) -> dict[str, object]:
+    """Return what results/bench.json holds."""
+    by_name = {figure.name: figure for figure in figures}
+    judged = {bar.name: bar.judge(by_name) for bar in BARS}
+    return {
+        "machine": machine_,
+        "parts": parts,
+        "figures": {figure.name: figure.to_json() for figure in figures},
+        "bars": {name: verdict for name, verdict in judged.items() if verdict is not None},
+    }
+
+
+def page(results: Mapping[str, object], images: Sequence[str]) -> str:
+    """Return the page for people."""
+    machine_ = dict(results["machine"])  # type: ignore[call-overload]
+    facts = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine_.items())
+    lines = ["# Benchmarks", "", "Written by `python -m benchmarks`; every figure is in", ""]
+    lines[-2] += " `results/bench.json`."
+    lines += [f"{facts}.", "", "Median, and in brackets the lowest and the highest repeat.", ""]
+    lines += ["| ratio | measured | bar | holds |", "|---|---|---|---|"]
+    for name, verdict in results["bars"].items():  # type: ignore[attr-defined]
+        bounds = " ".join(
+            f"{word} {verdict[key]}"
+            for key, word in (("least", "≥"), ("most", "≤"))
+            if verdict[key] is not None
+        )
+        spread = number(verdict["ratio"], verdict["low"], verdict["high"])
+        lines.append(f"| {name} | {spread} | {bounds} | {'yes' if verdict['holds'] else 'no'} |")
+    lines += ["", "| figure | value | unit | note |", "|---|---|---|---|"]
+    for name, figure in results["figures"].items():  # type: ignore[attr-defined]
+        value = "not measured"
+        if figure["values"]:
+            value = number(figure["median"], figure["low"], figure["high"])
+        lines.append(f"| {name} | {value} | {figure['unit']} | {figure['note']} |")
+    lines += ["", *(f"![{name}]({name}.svg)" for name in images)]
+    return "\n".join(lines) + "\n"
+
+
+def number(median: float, low: float, high: float) -> str:
+    """Return a median and its spread with three digits that count."""
+    return f"{_digits(median)} ({_digits(low)} … {_digits(high)})"
+
+
+def plot(figures: Sequence[Figure], folder: Path) -> list[str]:
+    """Draw a bar chart of each kind of figure, PNG and SVG; return their names.
+
+    Draws nothing where matplotlib is not installed.
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        return []
+    drawn = []
+    kinds: dict[str, list[Figure]] = {}
+    for figure in figures:
+        if figure.values:
+            part, _, rest = figure.name.partition(".")
+            kinds.setdefault(f"{part}_{rest.rpartition('.')[2]}", []).append(figure)
+    for kind, group in kinds.items():
+        chart, axes = pyplot.subplots(figsize=(7, 0.5 * len(group) + 1.2), layout="constrained")
+        names = [figure.name.split(".")[1] for figure in group]
+        medians = [figure.median for figure in group]
+        below = [figure.median - min(figure.values) for figure in group]
+        above = [max(figure.values) - figure.median for figure in group]
+        axes.barh(names, medians, xerr=[below, above], color="#4477aa", ecolor="#222222", capsize=3)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{kind.partition('_')[2].replace('_', ' ')}, {group[0].unit}")
+        axes.spines[["top", "right"]].set_visible(False)
+        for ending in ("svg", "png"):
+            # No date in the file: the same figures give the same bytes.
+            extra = {"metadata": {"Date": None}} if ending == "svg" else {"dpi": 120}
+            chart.savefig(folder / f"bench-{kind}.{ending}", **extra)  # type: ignore[arg-type]
+        pyplot.close(chart)
+        drawn.append(f"bench-{kind}")
+    return drawn
+
+
+def write(results: Mapping[str, object], path: Path = RESULTS) -> None:
+    """Write the results."""
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _digits(value: float) -> str:
+    if not value or not math.isfinite(value):
+        return str(value)
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}"
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=False, capture_output=True, text=True).stdout.strip()
