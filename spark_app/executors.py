@@ -41,4 +41,4 @@ def count_executors(spark: SparkSession) -> int:
     context = spark.sparkContext
     # Of every executor, and of the driver, there is a block manager.
     managers = context._jsc.sc().getExecutorMemoryStatus().size()  # noqa: SLF001 - no public way
-    return int(managers) - (0 if context.master.startswith("local") else 1)
+    return int(managers) - (0 if str(context.master).startswith("local") else 1)

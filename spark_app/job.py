@@ -5,12 +5,13 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from prometheus_client import start_http_server
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from spark_app.batches import BatchHandler, DeadLetters
@@ -19,8 +20,9 @@ from spark_app.decode import decode
 from spark_app.devices import DeviceTable
 from spark_app.executors import PATIENCE_SECONDS, ExecutorWatch, count_executors
 from spark_app.keeper import QueryKeeper, is_alive
-from spark_app.metrics import QUERY_UP, Ledger
+from spark_app.metrics import QUERY_UP, Ledger, follow_figures
 from spark_app.positions import KAFKA_MODULE, kafka_ends, of_database, starting_offsets
+from spark_app.realtime import RealTimeStore
 from spark_app.settings import PREFIX, JobSettings
 from spark_app.sinks.archive import ArchiveWriter
 from spark_app.sinks.archived import next_offsets
@@ -54,7 +56,7 @@ def main() -> int:
         log.critical("%s", error)
         return 2
     stop = threading.Event()
-    spark = _session()
+    spark = _session(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     start_http_server(settings.metrics_port, settings.metrics_address)
@@ -82,14 +84,17 @@ def main() -> int:
     return 0
 
 
-def _session() -> SparkSession:
-    spark: SparkSession = (
+def _session(settings: JobSettings) -> SparkSession:
+    builder = (
         SparkSession.builder.appName("streaming-job")
         .config("spark.sql.session.timeZone", "UTC")
         # A long batch of one query leaves task slots to the other.
         .config("spark.scheduler.mode", "FAIR")
-        .getOrCreate()
     )
+    if settings.store_mode == "real-time":
+        # A task that Spark starts again reads its whole batch; a query, what is not stored yet.
+        builder = builder.config("spark.task.maxFailures", 1)
+    spark: SparkSession = builder.getOrCreate()
     # At INFO each batch writes some hundred lines, which costs time as well.
     spark.sparkContext.setLogLevel("WARN")
     return spark
@@ -111,17 +116,7 @@ def _keepers(
     threading.Thread(target=ledger.write_forever, daemon=True).start()
     threading.Thread(target=devices.refresh_forever, daemon=True).start()
     topic = settings.raw_topic
-    store = BatchHandler(
-        "store",
-        Checkpoint(checkpoints / "store"),
-        TimescaleWriter(database, settings.late_after_seconds),
-        partial(_migrate, database),
-        partial(of_database, partial(database.connect, "streaming-job positions"), topic),
-        devices,
-        ledger,
-        stop,
-        DeadLetters(settings.kafka_bootstrap_servers, settings.dead_letter_topic),
-    )
+    store = _store(settings, database, devices, ledger, stop)
     archive = BatchHandler(
         "archive",
         Checkpoint(checkpoints / "archive"),
@@ -132,22 +127,53 @@ def _keepers(
         ledger,
         stop,
     )
-    pace = {
-        "store": (settings.store_trigger, settings.max_offsets_per_trigger),
-        "archive": (settings.archive_trigger, settings.archive_max_offsets_per_trigger),
-    }
+    if isinstance(store, RealTimeStore):
+        start_store = partial(store.start, spark, partial(_records, spark, settings))
+        figures = partial(follow_figures, partial(database.connect, "streaming-job figures"))
+        threading.Thread(target=figures, daemon=True).start()
+    else:
+        pace = settings.store_trigger, settings.max_offsets_per_trigger
+        start_store = partial(_start, spark, settings, store, *pace)
+    pace = settings.archive_trigger, settings.archive_max_offsets_per_trigger
+    start_archive = partial(_start, spark, settings, archive, *pace)
     modules = {"store": STORE_MODULES, "archive": ARCHIVE_MODULES}
     first, second = (
         QueryKeeper(
-            partial(_start, spark, settings, handler, *pace[handler.query]),
+            start,
             handler,
             spark,
             modules[handler.query],
             lambda up, query=handler.query: QUERY_UP.labels(query).set(up),  # type: ignore[misc]
         )
-        for handler in (store, archive)
+        for start, handler in ((start_store, store), (start_archive, archive))
     )
     return first, second
+
+
+def _store(
+    settings: JobSettings,
+    database: Database,
+    devices: DeviceTable,
+    ledger: Ledger,
+    stop: threading.Event,
+) -> BatchHandler | RealTimeStore:
+    checkpoints = Path(settings.checkpoint_dir)
+    prepare = partial(_migrate, database)
+    connect = partial(database.connect, "streaming-job positions")
+    find_place = partial(of_database, connect, settings.raw_topic)
+    if settings.store_mode == "real-time":
+        return RealTimeStore(settings, database, checkpoints, prepare, find_place, stop)
+    return BatchHandler(
+        "store",
+        Checkpoint(checkpoints / "store"),
+        TimescaleWriter(database, settings.late_after_seconds),
+        prepare,
+        find_place,
+        devices,
+        ledger,
+        stop,
+        DeadLetters(settings.kafka_bootstrap_servers, settings.dead_letter_topic),
+    )
 
 
 def _start(
@@ -163,8 +189,28 @@ def _start(
         ends = kafka_ends(settings.kafka_bootstrap_servers, settings.raw_topic)
         starting = starting_offsets(ends, settings.raw_topic, stored)
         handler.checkpoint.begin(first_batch)
+    # No minPartitions: a Kafka partition of a batch is one task, and one archive object.
+    limit = {"maxOffsetsPerTrigger": str(most_records)}
+    return (
+        _records(spark, settings, handler.query, starting, limit)
+        .writeStream.queryName(handler.query)
+        .foreachBatch(handler)
+        .option("checkpointLocation", str(handler.checkpoint.folder))
+        .trigger(processingTime=trigger)
+        .start()
+    )
+
+
+def _records(
+    spark: SparkSession,
+    settings: JobSettings,
+    query: str,
+    starting: str,
+    more: Mapping[str, str] | None = None,
+) -> DataFrame:
+    """Return the decoded and enriched records of the raw topic, for one query."""
     # A pool of its own: the thread that starts a query passes this on to it.
-    spark.sparkContext.setLocalProperty("spark.scheduler.pool", handler.query)
+    spark.sparkContext.setLocalProperty("spark.scheduler.pool", query)
     records = (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
@@ -176,18 +222,10 @@ def _start(
         .option("startingOffsets", starting)
         .option("failOnDataLoss", "true")
         .option("includeHeaders", "true")
-        # No minPartitions: a Kafka partition of a batch is one task, and one archive object.
-        .option("maxOffsetsPerTrigger", most_records)
+        .options(**(more or {}))
         .load()
     )
-    return (
-        enrich(decode(records, timedelta(seconds=settings.future_tolerance_seconds)))
-        .writeStream.queryName(handler.query)
-        .foreachBatch(handler)
-        .option("checkpointLocation", str(handler.checkpoint.folder))
-        .trigger(processingTime=trigger)
-        .start()
-    )
+    return enrich(decode(records, timedelta(seconds=settings.future_tolerance_seconds)))
 
 
 def _migrate(database: Database) -> None:

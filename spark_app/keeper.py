@@ -2,16 +2,21 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from spark_app.batches import BatchHandler, backoff
+from spark_app.batches import backoff
+from spark_app.checkpoint import Checkpoint
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
 
 MODULE_RETRY_SECONDS = 10.0
+# A query that ran so long is started again without delay.
+_WELL_AFTER_SECONDS = 60.0
 # Parts of Spark's message where Kafka has dropped records, or its log ends before our place; the
 # second is what executors say.
 _DATA_LOSS = ("KAFKA_DATA_LOSS", "not available in Kafka any more")
@@ -24,6 +29,22 @@ _probe_lock = threading.Lock()
 Modules = Sequence[tuple[str, str]]
 
 
+class Handler(Protocol):
+    """What a query's keeper asks: see BatchHandler."""
+
+    query: str
+    stop: threading.Event
+    fault: Exception | None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Return the query's checkpoint."""
+
+    @property
+    def prepare(self) -> Callable[[], None]:
+        """Return the function that makes the sink ready."""
+
+
 class QueryKeeper(threading.Thread):
     """One query, kept running until the job stops.
 
@@ -33,7 +54,7 @@ class QueryKeeper(threading.Thread):
     def __init__(
         self,
         start_query: Callable[[], StreamingQuery],
-        handler: BatchHandler,
+        handler: Handler,
         spark: SparkSession,
         modules: Modules,
         report_up: Callable[[int], None],
@@ -42,7 +63,7 @@ class QueryKeeper(threading.Thread):
 
         Args:
             start_query: starts the query from its checkpoint.
-            handler: the function that the query calls, asked for its last fault.
+            handler: the query's, asked for its last fault.
             spark: to look on the executors for modules.
             modules: Python modules that the sink needs, each with the package that has it.
             report_up: told 1 when the query starts, 0 when it has ended.
@@ -61,6 +82,7 @@ class QueryKeeper(threading.Thread):
         waits = backoff()
         module_missing = False
         while not stop.is_set():
+            began = time.monotonic()
             try:
                 self._require_modules()
                 self._handler.prepare()
@@ -84,6 +106,8 @@ class QueryKeeper(threading.Thread):
                 if any(sign in f"{cause} {error}" for sign in _DATA_LOSS):
                     self._handler.checkpoint.set_aside()
                 module_missing = missing
+                if time.monotonic() - began > _WELL_AFTER_SECONDS:
+                    waits = backoff()
                 stop.wait(MODULE_RETRY_SECONDS if missing else next(waits))
             finally:
                 self._report_up(0)
@@ -158,6 +182,10 @@ def explain(error: Exception) -> str:
         for sign, meaning in known:
             if sign in text:
                 return meaning
+        # Of the real-time writer, within much of Spark's own.
+        _, is_writer, rest = text.partition("cannot store: ")
+        if is_writer:
+            return f"TimescaleDB: {rest.splitlines()[0]}"[:500]
     # Of a Python traceback the last line says what it was; the JVM's own frames follow it.
     _, traceback, rest = text.partition("Traceback (most recent call last):")
     lines = [line.strip() for line in (rest or text).split("\n\n")[0].splitlines() if line.strip()]

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from prometheus_client import Counter, Gauge
@@ -53,6 +53,13 @@ _PHASES = (
     "addBatch",
     "commitOffsets",
 )
+# Of the real-time writer, which writes them itself (spark_app/jvm).
+_FIGURES_SINCE = """
+SELECT time, batch_id, rows_stored, rows_duplicate, rows_late, rows_rejected, kafka_lag
+FROM processing_metrics WHERE query = 'store' AND time > %s
+"""
+_FOLLOW_SECONDS = 5.0
+_FOLLOW_OVERLAP = timedelta(minutes=1)
 _MOST_WAITING = 10_000
 _RETRY_SECONDS = 5.0
 
@@ -124,6 +131,45 @@ class Ledger(StreamingQueryListener):
                         connection.close()
                     connection = None
                     time.sleep(_RETRY_SECONDS)
+
+
+def follow_figures(connect: Callable[[], Any]) -> None:
+    """Show what the real-time writer counts, from the rows that it writes each second.
+
+    Never returns; runs in a thread of its own.
+    """
+    connection = None
+    since = datetime.now(UTC)
+    seen: set[tuple[Any, ...]] | None = None
+    while True:
+        try:
+            connection = connection or connect()
+            with connection, connection.cursor() as cursor:
+                # Another executor's row may come a little later than one that is newer.
+                cursor.execute(_FIGURES_SINCE, (since - _FOLLOW_OVERLAP,))
+                rows = set(cursor.fetchall())
+            # What the first look finds is from before the job's start.
+            for moment, _, *figures in sorted(
+                rows - (rows if seen is None else seen), key=lambda row: row[:2]
+            ):
+                since = max(since, moment)
+                _show(*figures)
+            seen = rows
+        except Exception as error:  # noqa: BLE001 - figures never stop the job
+            log.debug("figures wait: %s", error)
+            if connection is not None:
+                connection.close()
+            connection = None
+        time.sleep(_FOLLOW_SECONDS)
+
+
+def _show(stored: int, duplicate: int, late: int, rejected: int, lag: int | None) -> None:
+    _STORED.inc(stored)
+    _DUPLICATE.inc(duplicate)
+    _LATE.inc(late)
+    _REJECTED.inc(rejected)
+    if lag is not None:
+        _LAG.labels("store").set(lag)
 
 
 def kafka_lag(progress: StreamingQueryProgress) -> int | None:

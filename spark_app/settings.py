@@ -1,7 +1,7 @@
 """Settings of the streaming job, from variables `JOB_<FIELD>`."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from telemetry.settings import Between, Port
 from telemetry.topics import DEAD_LETTER_TOPIC, RAW_TOPIC
@@ -19,9 +19,13 @@ class JobSettings:
     Attributes:
         kafka_bootstrap_servers: `host:port`, several separated by commas.
         checkpoint_dir: local folder; each query has one of its own below it.
-        store_trigger: time between two batches of *store*, in Spark's words.
+        store_mode: `micro-batch`, or `real-time`: rows are committed as they arrive.
+        store_trigger: time between two micro-batches of *store*, in Spark's words.
+        store_batch: length of a real-time batch; at its end rows wait for a moment.
+        store_group_ms: least time between two transactions of a Kafka partition in real time.
+        store_buffer_rows: most rows of a partition that wait for a transaction in real time.
         archive_trigger: the same for *archive*; also the time that one S3 object covers.
-        max_offsets_per_trigger: most records in a batch of *store*.
+        max_offsets_per_trigger: most records in a micro-batch of *store*.
         archive_max_offsets_per_trigger: the same for *archive*.
         future_tolerance_seconds: a reading from further ahead of its arrival is not believed.
         late_after_seconds: a reading that Kafka appends longer after its capture counts as late.
@@ -42,7 +46,11 @@ class JobSettings:
     database_user: str = "sensor_user"
     s3_bucket: str = "sensor-archive"
     s3_region: str = "us-east-1"
+    store_mode: Literal["micro-batch", "real-time"] = "micro-batch"
     store_trigger: str = "200 milliseconds"
+    store_batch: str = "15 minutes"
+    store_group_ms: Annotated[int, Between(0, 10_000)] = 2
+    store_buffer_rows: Count = 10_000
     archive_trigger: str = "1 minute"
     max_offsets_per_trigger: Count = 50_000
     archive_max_offsets_per_trigger: Count = 200_000

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Settings = TypeVar("Settings")
 
@@ -31,9 +31,9 @@ Port = Annotated[int, Between(1, 65_535)]
 def load(cls: type[Settings], prefix: str, environ: Mapping[str, str] = os.environ) -> Settings:
     """Build `cls`, a dataclass, from the variables `<PREFIX>_<FIELD>`.
 
-    Fields are str, int, float, bool or tuple[str, ...] (separated by commas); a variable that is
-    empty counts as not set. A secret (a field whose name ends in password, secret, token,
-    secret_key or access_key) may also stand in a file named by `<PREFIX>_<FIELD>_FILE`.
+    Fields are str, int, float, bool, a Literal of words or tuple[str, ...] (separated by commas); a
+    variable that is empty counts as not set. A secret (a field whose name ends in password, secret,
+    token, secret_key or access_key) may also stand in a file named by `<PREFIX>_<FIELD>_FILE`.
 
     Raises:
         SettingsError: names every variable at fault, its value unless secret, and what is wanted.
@@ -98,6 +98,9 @@ def _reader(hint: Any) -> tuple[str, Callable[[str], object]]:  # noqa: ANN401
             f"{wanted} from {limits.low} to {limits.high}",
             lambda text: _within(read(text), limits),
         )
+    if get_origin(hint) is Literal:
+        words = get_args(hint)
+        return f"one of {', '.join(words)}", lambda text: _one_of(text, words)
     readers: dict[Any, tuple[str, Callable[[str], object]]] = {
         str: ("a text", str),
         int: ("a whole number", int),
@@ -115,6 +118,12 @@ def _within(value: Any, limits: Between) -> object:  # noqa: ANN401
     if not limits.low <= value <= limits.high:
         raise ValueError
     return value
+
+
+def _one_of(text: str, words: tuple[str, ...]) -> str:
+    if text not in words:
+        raise ValueError
+    return text
 
 
 def _boolean(text: str) -> bool:

@@ -26,7 +26,18 @@ RESULTS = ROOT / "results"
 SETTLE_SECONDS = 120
 # (Python of the host, artifacts): what the hosts' versions of Debian need.
 ARTIFACTS = (
-    ("3.13", ("kafka", "spark_kafka", "minio", "spark", "edge_telemetry")),
+    (
+        "3.13",
+        (
+            "kafka",
+            "spark_kafka",
+            "minio",
+            "spark",
+            "edge_telemetry",
+            "postgresql_jdbc",
+            "store_writer",
+        ),
+    ),
     ("3.14", ("bridge", "database")),
 )
 UNITS = {

@@ -48,6 +48,23 @@ def test_a_changed_download_is_refused_and_named(tmp_path: Path) -> None:
     assert not part.exists()
 
 
+def test_the_store_writer_is_compiled_against_what_hosts_have() -> None:
+    pom = (ROOT / "spark_app" / "jvm" / "pom.xml").read_text(encoding="utf-8")
+    pom = pom.replace("${spark.version}", str(re.findall("<spark.version>(.*)</", pom)[0]))
+    found = re.findall(r"<artifactId>([\w.-]+)</artifactId>\s*<version>([\d.]+)<", pom)
+    lock = (ARTIFACT / "files" / "locks" / "spark.txt").read_text(encoding="utf-8")
+    spark = re.findall(r"(?m)^pyspark==([\d.]+)", lock)[0]
+    table = TABLE["artifact_table"]
+    coordinates = table["spark_kafka"]["coordinates"] + table["postgresql_jdbc"]["coordinates"]
+    wanted = dict(coordinate.split(":")[1:] for coordinate in coordinates)
+    wanted |= {"spark-sql-api_2.13": spark, "spark-core_2.13": spark}
+    shared = {name: version for name, version in found if name in wanted}
+    assert set(shared) == {
+        *("postgresql", "kafka-clients", "spark-sql-api_2.13", "spark-core_2.13")
+    }
+    assert shared == {name: wanted[name] for name in shared}
+
+
 @pytest.mark.parametrize("lock", sorted((ARTIFACT / "files" / "locks").glob("*.txt")))
 def test_every_locked_package_has_hashes(lock: Path) -> None:
     text = lock.read_text(encoding="utf-8")

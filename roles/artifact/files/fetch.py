@@ -3,7 +3,7 @@
 Every archive is a plain tar made the same way each time (sorted, no owner, no dates), so one
 SHA-256 in the table (vars/main.yml) covers all it holds. Kinds: `maven` (jars), `go` (a program
 built from a pinned module), `python` (wheels by a lock with hashes), `project` (this repository's
-own wheel). Progress goes to standard error.
+own wheel), `jar` (a Maven project of this repository). Progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -180,11 +180,39 @@ def fetch_project(name: str, _: dict[str, Any], __: argparse.Namespace, folder: 
     (folder / "requirements.txt").write_text(f"edge-telemetry=={version}\n", encoding="utf-8")
 
 
+def jar_files(entry: dict[str, Any]) -> list[Path]:
+    """The files that make a jar of this repository."""
+    folder = ROOT / entry["folder"]
+    return [folder / "pom.xml", *sorted((folder / "src" / "main").rglob("*.java"))]
+
+
+def jar_version(entry: dict[str, Any]) -> str:
+    """Hash of its files, so a change is a release."""
+    digest = hashlib.sha256()
+    for path in jar_files(entry):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def fetch_jar(name: str, entry: dict[str, Any], _: argparse.Namespace, folder: Path) -> None:
+    """A jar of this repository, built by Maven; its tests are not run here."""
+    with tempfile.TemporaryDirectory() as work:
+        for path in jar_files(entry):
+            copy = Path(work) / path.relative_to(ROOT / entry["folder"])
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        run(name, ["mvn", "-B", "-q", "package", "-Dmaven.test.skip=true"], Path(work))
+        (folder / "libs").mkdir()
+        for path in (Path(work) / "target").glob("*.jar"):
+            shutil.move(path, folder / "libs" / path.name)
+
+
 KINDS = {
     "maven": fetch_maven,
     "go": fetch_go,
     "python": fetch_python,
     "project": fetch_project,
+    "jar": fetch_jar,
 }
 
 
@@ -192,6 +220,8 @@ def version_of(entry: dict[str, Any], options: argparse.Namespace) -> str:
     """The version as it stands in the names of the archive and of the host's folder."""
     if entry["kind"] == "project":
         return project_version()
+    if entry["kind"] == "jar":
+        return jar_version(entry)
     if entry["kind"] == "python":
         lock = (HERE / entry["lock"]).read_bytes()
         return f"{hashlib.sha256(lock).hexdigest()[:12]}-py{options.python}"
@@ -239,7 +269,7 @@ def check(name: str, archive: Path, entry: dict[str, Any], arch: str) -> None:
 def fetch(name: str, entry: dict[str, Any], options: argparse.Namespace) -> dict[str, str]:
     """Returns version and archive of one artifact, from the cache or fetched now."""
     version = version_of(entry, options)
-    any_arch = entry["kind"] in {"maven", "project"}
+    any_arch = entry["kind"] in {"maven", "project", "jar"}
     arch = "any" if any_arch else options.arch
     archive = options.cache / f"{name}-{version}-{arch}.tar"
     if not archive.exists():

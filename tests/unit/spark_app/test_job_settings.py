@@ -28,3 +28,10 @@ def test_defaults_are_those_of_the_contract() -> None:
 def test_missing_variable_is_named(name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load(JobSettings, PREFIX, {k: v for k, v in REQUIRED.items() if k != name})
+
+
+def test_mode_is_one_of_two() -> None:
+    assert load(JobSettings, PREFIX, REQUIRED).store_mode == "micro-batch"
+    assert load(JobSettings, PREFIX, REQUIRED | {"JOB_STORE_MODE": "real-time"})
+    with pytest.raises(SettingsError, match="'fast': expected one of micro-batch, real-time"):
+        load(JobSettings, PREFIX, REQUIRED | {"JOB_STORE_MODE": "fast"})

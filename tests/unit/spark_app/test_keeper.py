@@ -15,6 +15,7 @@ from spark_app.sinks.outcome import Fault, SinkFaultError
     [
         ("x\norg.apache.kafka.common.errors.TimeoutException: Call(...)", "does not answer"),
         ("UnknownTopicOrPartitionException: This server", "JOB_RAW_TOPIC"),
+        ("failed\n\tat x\nIllegalStateException: cannot store: FATAL: y\n\tat z", "DB: FATAL: y"),
         ("[KAFKA_DATA_LOSS.COULD_NOT_READ_OFFSET_RANGE] ...", "does not have the records"),
     ],
 )
