@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile backup restore chaos fuzz test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile backup restore chaos fuzz bench test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
@@ -40,6 +40,9 @@ chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds 
 
 fuzz: ## 10^6 bad payloads through the decoder: ARGS='--cases 100000 --seed 7'
 	@python -m tests.fuzz $(ARGS)
+
+bench: ## measure, beside the peers: ARGS='relays --scale 0.1 --repeats 1'
+	@python -m benchmarks $(ARGS)
 
 test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
 	@$(IN_HOSTS) sh tools/scenarios.sh default

@@ -29,8 +29,10 @@ class Figure:
 
     def to_json(self) -> dict[str, object]:
         """Return what results/bench.json says of it."""
+        if not self.values:
+            return asdict(self)
         known = {"median": self.median, "low": min(self.values), "high": max(self.values)}
-        return {**(known if self.values else {}), **asdict(self)}
+        return {**known, **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Bar:
     def judge(self, figures: dict[str, Figure]) -> dict[str, object] | None:
         """Return median and spread of the ratio and whether it holds; None without its figures."""
         above = figures.get(self.above, Figure("", ""))
-        below = figures.get(self.below, Figure("", "", [1.0] * len(above.values)))
+        below = Figure("", "", [1.0] * len(above.values))
+        if self.below:
+            below = figures.get(self.below, Figure("", ""))
         ratios = ratio(above.values, below.values)
         if not ratios:
             return None

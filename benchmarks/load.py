@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -137,7 +138,13 @@ def send_from_another_process(
     with running(command, log, environment={"PYTHONPATH": str(ROOT)}) as process:
 
         def sent() -> Times:
-            if process.wait(60 + count / rate):
+            seconds = 60 + count / rate
+            try:
+                status = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                message = f"{count} readings at {rate}/s were not taken within {seconds:.0f} s"
+                raise TimeoutError(message) from None
+            if status:
                 message = f"the load generator failed: {log.read_text(encoding='utf-8')[-500:]}"
                 raise RuntimeError(message)
             times: Times = np.load(file)
@@ -155,9 +162,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--sent", type=Path, required=True, help="file for the times, .npy")
     options = parser.parse_args()
-    np.save(
-        options.sent, send_steadily(options.port, options.rate, options.first, options.count)
-    )
+    np.save(options.sent, send_steadily(options.port, options.rate, options.first, options.count))
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ class Measured:
 
 
 @contextlib.contextmanager
-def running(
-    command: Sequence[str | Path],
+def running(  # noqa: PLR0913 - as Popen has them
+    command: Sequence[object],
     log: Path,
     *,
     environment: dict[str, str] | None = None,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.processes import Measured, end, running
-from benchmarks.services import CACHE, ROOT, Service, free_port, program
+from benchmarks.services import CACHE, ROOT, free_port, program
 
 # No list of tags is given by upstream; these are what the two configurations below need.
 _TELEGRAF_VERSION = "v1.37.2"
@@ -78,7 +78,7 @@ def bridge(
 
 
 @contextlib.contextmanager
-def telegraf(
+def telegraf(  # noqa: PLR0913
     folder: Path, mqtt: int, output: str, parser: str, *, flush: str = "1s", batch: int = 5000
 ) -> Iterator[Measured]:
     """Run Telegraf with an output's part of its configuration."""
@@ -107,14 +107,21 @@ def telegraf_to_kafka(
 
 
 @contextlib.contextmanager
-def kcat(folder: Path, mqtt: int, kafka: str, topic: str) -> Iterator[Measured]:
-    """Run `mosquitto_sub | kcat`: no spool, and MQTT is acknowledged before Kafka has anything."""
+def kcat(
+    folder: Path, mqtt: int, kafka: str, topic: str, *, prompt: bool = False
+) -> Iterator[Measured]:
+    """Run `mosquitto_sub | kcat`: no spool, and MQTT is acknowledged before Kafka has anything.
+
+    Unless it is to be prompt, mosquitto_sub keeps up to 4 KiB in its buffer.
+    """
     session = ["-i", "bench-reader", "-c", "-q", "1", "-t", "sensors/+/+/telemetry"]
     reader = [program("mosquitto_sub", "mosquitto-clients"), "-p", str(mqtt), *session]
     producer = [program("kcat", "kcat"), "-P", "-b", kafka, "-t", topic]
     options = ["-X", "acks=all", "-X", "linger.ms=5", "-X", "compression.type=lz4"]
     log = folder / "kcat.log"
-    with running(reader, log, stdout=subprocess.PIPE) as first:
+    if prompt:
+        reader = [program("stdbuf", "coreutils"), "-oL", *reader]
+    with running(reader, log, stdout=subprocess.PIPE) as first:  # noqa: SIM117
         with running([*producer, *options], log, stdin=_fileno(first)) as second:
             try:
                 yield Measured(first, second)

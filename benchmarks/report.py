@@ -14,6 +14,8 @@ from benchmarks.services import ROOT
 
 RESULTS = ROOT / "results" / "bench.json"
 PAGE = ROOT / "docs" / "benchmarks" / "bench.md"
+# What a reader of the tables has to know.
+METHOD = Path(__file__).with_name("method.md")
 BARS = (
     Bar(
         "bridge with its spool / Telegraf, readings per core and second",
@@ -66,6 +68,8 @@ def page(results: Mapping[str, object], images: Sequence[str]) -> str:
     facts = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine_.items())
     lines = ["# Benchmarks", "", "Written by `python -m benchmarks`; every figure is in", ""]
     lines[-2] += " `results/bench.json`."
+    if float(machine_.get("load_average", 0)) > 1:
+        lines += ["**Preliminary: the machine had other work during this run.**", ""]
     lines += [f"{facts}.", "", "Median, and in brackets the lowest and the highest repeat.", ""]
     lines += ["| ratio | measured | bar | holds |", "|---|---|---|---|"]
     for name, verdict in results["bars"].items():  # type: ignore[attr-defined]
@@ -82,8 +86,9 @@ def page(results: Mapping[str, object], images: Sequence[str]) -> str:
         if figure["values"]:
             value = number(figure["median"], figure["low"], figure["high"])
         lines.append(f"| {name} | {value} | {figure['unit']} | {figure['note']} |")
-    lines += ["", *(f"![{name}]({name}.svg)" for name in images)]
-    return "\n".join(lines) + "\n"
+    lines += ["", *(f"![{name}]({name}.svg)" for name in images), ""]
+    lines.append(METHOD.read_text(encoding="utf-8"))
+    return "\n".join(lines)
 
 
 def number(median: float, low: float, high: float) -> str:
@@ -97,9 +102,10 @@ def plot(figures: Sequence[Figure], folder: Path) -> list[str]:
     Draws nothing where matplotlib is not installed.
     """
     try:
-        from matplotlib import pyplot
+        from matplotlib import pyplot as plt  # noqa: PLC0415 - one can do without
     except ImportError:
         return []
+    plt.rcParams["svg.hashsalt"] = "bench"  # the same figures give the same bytes
     drawn = []
     kinds: dict[str, list[Figure]] = {}
     for figure in figures:
@@ -107,7 +113,7 @@ def plot(figures: Sequence[Figure], folder: Path) -> list[str]:
             part, _, rest = figure.name.partition(".")
             kinds.setdefault(f"{part}_{rest.rpartition('.')[2]}", []).append(figure)
     for kind, group in kinds.items():
-        chart, axes = pyplot.subplots(figsize=(7, 0.5 * len(group) + 1.2), layout="constrained")
+        chart, axes = plt.subplots(figsize=(7, 0.5 * len(group) + 1.2), layout="constrained")
         names = [figure.name.split(".")[1] for figure in group]
         medians = [figure.median for figure in group]
         below = [figure.median - min(figure.values) for figure in group]
@@ -117,10 +123,9 @@ def plot(figures: Sequence[Figure], folder: Path) -> list[str]:
         axes.set_xlabel(f"{kind.partition('_')[2].replace('_', ' ')}, {group[0].unit}")
         axes.spines[["top", "right"]].set_visible(False)
         for ending in ("svg", "png"):
-            # No date in the file: the same figures give the same bytes.
             extra = {"metadata": {"Date": None}} if ending == "svg" else {"dpi": 120}
-            chart.savefig(folder / f"bench-{kind}.{ending}", **extra)  # type: ignore[arg-type]
-        pyplot.close(chart)
+            chart.savefig(folder / f"bench-{kind}.{ending}", **extra)
+        plt.close(chart)
         drawn.append(f"bench-{kind}")
     return drawn
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import psycopg2
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from benchmarks.processes import Measured, running, wait_for
 

@@ -82,22 +82,33 @@ class Clock:
         self._wall = wall
         self._uptime = uptime
         self._last_ns = 0
+        self._ahead_ns = 0  # of the last stamp, before the clock
         self._give_up_ns = uptime() + int(wait_seconds * 1e9)
         self.tracking = look()
         self.past = not self.is_right()
 
     def stamp(self) -> Stamp:
         """Return the time; no two stamps of a run are in the same microsecond."""
+        return self.stamps(1)[0]
+
+    def stamps(self, count: int) -> list[Stamp]:
+        """Return the time as `stamp` does, for each of so many messages that came together."""
         now = self._wall()
+        wall_ns = now
         # Unless the clock was set back in between.
-        if self._last_ns - now < _SET_BACK_NS:
+        if self._last_ns - now < _SET_BACK_NS + self._ahead_ns:
             now = max(now, self._last_ns + _MICROSECOND)
-        self._last_ns = now
+        self._last_ns = now + (count - 1) * _MICROSECOND
+        self._ahead_ns = self._last_ns - wall_ns
         tracking = self.tracking
         quality: ClockQuality = "synchronised" if tracking.synchronised else "unsynchronised"
         if self.past:
             quality = "past"
-        return Stamp(now, self._uptime(), quality, tracking.offset_ns, tracking.error_ns)
+        uptime, offset, error = self._uptime(), tracking.offset_ns, tracking.error_ns
+        return [
+            Stamp(now + later, uptime + later, quality, offset, error)
+            for later in range(0, count * _MICROSECOND, _MICROSECOND)
+        ]
 
     def start_ns(self) -> int:
         """Return when the machine started, by the clock as it is now, ns since the epoch."""

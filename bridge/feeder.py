@@ -1,17 +1,19 @@
 """The way out of the spool: in order to Kafka, with an account of what has arrived there."""
 
 import threading
+from functools import partial
 
 from bridge.clock import Clock
 from bridge.forwarder import Forwarder
 from bridge.metrics import Metrics
-from bridge.relay import to_record
+from bridge.relay import origin, to_record
 from bridge.settings import Settings
 from bridge.spool import Spool
 from bridge.window import AckWindow
 
 _MOST_UNDER_WAY = 5000
-_AT_ONCE = 500
+_AT_ONCE = 1000
+_BUSY = 250  # with so many under way the next ones gather
 _TICK_SECONDS = 0.5
 
 
@@ -31,7 +33,7 @@ class Feeder:
         metrics: Metrics,
     ) -> None:
         """Begin with the replay window: Kafka's host may have lost power with this one."""
-        self._gateway = settings.gateway
+        self._origin = origin(settings.gateway, spool.id)
         self._spool = spool
         self._forwarder = forwarder
         self._clock = clock
@@ -60,9 +62,11 @@ class Feeder:
     def run(self) -> None:
         """Send until stopped."""
         while not self._stop:
-            if not self._send_some():
+            self._wake.clear()
+            # librdkafka spins while as many requests are under way as the idempotent producer may
+            # have; and where many messages come, fewer and larger requests cost far less.
+            if len(self._window) > _BUSY or not self._send_some():
                 self._wake.wait(_TICK_SECONDS)
-                self._wake.clear()
 
     def collect(self) -> None:
         """Tell the spool how far Kafka has everything; after Kafka's reports were served."""
@@ -78,13 +82,17 @@ class Feeder:
             self._replay = False
             self._sent = min(self._sent, self._spool.replay_from())
         entries = self._spool.read(self._sent, min(_AT_ONCE, _MOST_UNDER_WAY - len(self._window)))
+        spool, send, receive = self._spool, self._forwarder.send, self._window.receive
+        sent_before = max(self.highest_sent, spool.claimed_before)
+        last = spool.last_seq
         for entry in entries:
-            sent_before = max(self.highest_sent, self._spool.claimed_before)
-            resent = bool(entry.known) or entry.seq <= sent_before
-            self._metrics.resent.inc(resent)
-            behind = max(self._spool.last_seq - entry.seq, 0)
-            record = to_record(entry, self._gateway, self._spool.id, behind, resent=resent)
-            self._forwarder.send(record, self._window.receive(entry.seq).settle)
-            self._sent = entry.seq
-            self.highest_sent = max(self.highest_sent, entry.seq)
+            seq = entry.seq
+            resent = bool(entry.known) or seq <= sent_before
+            if resent:
+                self._metrics.resent.inc()
+            make = partial(to_record, entry, self._origin, max(last - seq, 0), resent=resent)
+            send(make, receive((seq,)).settle)
+        if entries:
+            self._sent = entries[-1].seq
+            self.highest_sent = max(self.highest_sent, self._sent)
         return len(entries)

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -21,7 +22,8 @@ _REFUSED = _TOO_LARGE | {
     KafkaError.INVALID_RECORD,
     KafkaError.INVALID_TIMESTAMP,
 }
-_RETRY_SECONDS = 0.1
+_GATHER_SECONDS = 0.01  # reports that are fetched together cost half as much
+_FULL_SECONDS = 0.02  # between tries while the producer's queue is full
 _TOPIC_MISSING_SECONDS = 300  # how long records wait for a topic that is yet to be created
 
 
@@ -48,7 +50,8 @@ class Forwarder:
         self._reached = log.State()
         self._trouble = log.State()
         self._closing = False
-        self._log_ends: dict[tuple[str, int], int] = {}
+        self._log_ends: dict[tuple[str | None, int | None], int] = {}
+        self._delivered = 0  # since the last look
         self._connects = 0
         self._producer = Producer(
             {
@@ -76,29 +79,23 @@ class Forwarder:
             }
         )
 
-    def send(self, record: Record, settled: Callable[[], None]) -> None:
+    def send(self, make: Callable[[], Record], settled: Callable[[], None]) -> None:
         """Send a record; `settled` is called, by another thread, when Kafka has it for good.
+
+        `make` is called once more if Kafka refuses the record: kept until Kafka's report, its many
+        small parts would cost more than to make it.
 
         Blocks while the producer's queue is full. Does not call `settled` when the program ends
         before.
         """
-
-        def delivered() -> None:
-            self._metrics.forwarded.inc()
-            settled()
-
-        def refused(error: KafkaError) -> None:
-            if error.code() in _REFUSED:
-                self._bury(record, error, settled)
-            else:
-                self._give_up(self._settings.kafka_topic, error)
-
-        self._produce(self._settings.kafka_topic, record, delivered, refused)
+        self._produce(self._settings.kafka_topic, make(), partial(self._on_report, make, settled))
 
     def serve(self, seconds: float) -> None:
         """Deliver Kafka's reports, waiting for the first of them up to so long."""
+        time.sleep(_GATHER_SECONDS)
         try:
             self._producer.poll(seconds)
+            self._count()
         except KafkaException as problem:
             # A broker that lost its log's end finds our numbers out of order; a new start has
             # a producer with new ones, and the spool.
@@ -130,6 +127,7 @@ class Forwarder:
         self._closing = True
         try:
             left = self._producer.flush(seconds)
+            self._count()
             # A report may have sent a dead letter.
             return (
                 self._producer.flush(max(0.0, deadline - time.monotonic())) if left == 0 else left
@@ -141,37 +139,46 @@ class Forwarder:
         self,
         topic: str,
         record: Record,
-        delivered: Callable[[], None],
-        refused: Callable[[KafkaError], None],
+        report: Callable[[KafkaError | None, Message | None], None],
     ) -> None:
-        def report(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                self._watch_log_end(message)
-                delivered()
-            else:
-                refused(error)
-
         while True:
             try:
                 self._producer.produce(
-                    topic,
-                    key=record.key,
-                    value=record.value,
-                    headers=list(record.headers),
-                    on_delivery=report,
+                    topic, record.value, record.key, headers=record.headers, on_delivery=report
                 )
             except BufferError:
                 if self._closing:
                     return
-                self._producer.poll(_RETRY_SECONDS)
+                time.sleep(_FULL_SECONDS)  # the main thread serves reports meanwhile
             except KafkaException as problem:
-                refused(problem.args[0])
+                report(problem.args[0], None)
                 return
             else:
                 return
 
+    def _on_report(
+        self,
+        make: Callable[[], Record],
+        settled: Callable[[], None],
+        error: KafkaError | None,
+        message: Message | None,
+    ) -> None:
+        """Take Kafka's report on a record."""
+        if error is None and message is not None:
+            self._watch_log_end(message)
+            self._delivered += 1
+            settled()
+        elif error is not None and error.code() in _REFUSED:
+            self._bury(make(), error, settled)
+        elif error is not None:
+            self._give_up(self._settings.kafka_topic, error)
+
+    def _count(self) -> None:
+        delivered, self._delivered = self._delivered, 0
+        self._metrics.forwarded.inc(delivered)
+
     def _watch_log_end(self, message: Message) -> None:
-        partition = str(message.topic()), int(message.partition() or 0)
+        partition = message.topic(), message.partition()
         offset = message.offset()
         if offset is None:  # Kafka had it from an earlier try, and does not say where
             return
@@ -200,12 +207,15 @@ class Forwarder:
             reason=error.str(),
         )
 
-        def delivered() -> None:
-            self._metrics.dead_letters.inc()
-            settled()
+        def report(error: KafkaError | None, message: Message | None) -> None:
+            if error is not None:
+                self._give_up(self._settings.kafka_dead_letter_topic, error)
+            elif message is not None:
+                self._watch_log_end(message)
+                self._metrics.dead_letters.inc()
+                settled()
 
-        topic = self._settings.kafka_dead_letter_topic
-        self._produce(topic, letter, delivered, lambda problem: self._give_up(topic, problem))
+        self._produce(self._settings.kafka_dead_letter_topic, letter, report)
 
     def _give_up(self, topic: str, error: KafkaError) -> None:
         self._fail(f"kafka does not take records for {topic}: {error.name()}: {error.str()}")

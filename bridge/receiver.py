@@ -1,19 +1,13 @@
 """The MQTT side: receives messages and acknowledges those that are safe."""
 
 import logging
-import sys
 import threading
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from bridge import log
+from bridge import log, mqtt
 from bridge.clock import Stamp
 from bridge.metrics import Metrics
 from bridge.settings import Settings
@@ -21,83 +15,68 @@ from bridge.spool_file import Arrival
 from bridge.window import AckWindow
 from telemetry.topics import ack_topic
 
-_KEEPALIVE_SECONDS = 30
-_FOR_EVER = 0xFFFF_FFFF
-_QOS = 1
+_RETRY_SECONDS = (1, 30)  # after the first failure, and at most
 
 
 class Outlet(Protocol):
     """Where received messages go: the spool."""
 
-    def put(self, arrival: Arrival, settled: Callable[[], None]) -> None:
-        """Take a message; call `settled` from any thread once it cannot be lost any more."""
+    def put(self, arrivals: Sequence[Arrival], settled: Callable[[], None]) -> None:
+        """Take messages; call `settled` from any thread once none can be lost any more."""
 
 
 class Receiver:
-    """Subscribes with a session that outlives the connection; paho's thread does the receiving."""
+    """Subscribes with a session that outlives the connection; a thread of its own receives."""
 
     def __init__(
         self,
         settings: Settings,
         outlet: Outlet,
-        stamp: Callable[[], Stamp],
+        stamps: Callable[[int], list[Stamp]],
         metrics: Metrics,
         fail: Callable[[str], None],
     ) -> None:
-        """Prepare the client; `stamp` tells the time, `fail` ends the program for a reason."""
+        """Prepare; `stamps` tells the time so many times, `fail` ends the program for a reason."""
         self._settings = settings
+        self._login = mqtt.Login(
+            settings.session_id,
+            settings.mqtt_username,
+            settings.mqtt_password,
+            receive_maximum=settings.max_in_flight,
+        )
         self._outlet = outlet
-        self._stamp = stamp
+        self._stamps = stamps
         self._metrics = metrics
         self._fail = fail
         self._window = AckWindow()
         # Held while PUBACKs are queued, so that the connection they are for cannot end between.
-        self._connection = threading.Lock()
+        self._lock = threading.Lock()
+        self._connection: mqtt.Connection | None = None
         self._connected = log.State()
         self._stopping = False
-        self._accepted = False  # by the broker, on this connection
+        self._closing = threading.Event()
+        self._thread = threading.Thread(name="mqtt", target=self._run, daemon=True)
         self.subscribed = threading.Event()
         metrics.in_flight.set_function(lambda: len(self._window))
 
-        client = Client(
-            CallbackAPIVersion.VERSION2, settings.session_id, protocol=MQTTv5, manual_ack=True
-        )
-        if settings.mqtt_username:
-            client.username_pw_set(settings.mqtt_username, settings.mqtt_password or None)
-        client.reconnect_delay_set(min_delay=1, max_delay=30)
-        client.on_connect = self._on_connect
-        client.on_connect_fail = self._on_connect_fail
-        client.on_subscribe = self._on_subscribe
-        client.on_disconnect = self._on_disconnect
-        client.on_pre_connect = lambda *_: self._forget()
-        client.on_message = self._on_message
-        self._client = client
-
     def start(self) -> None:
         """Connect in the background, again and again until it succeeds."""
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = _FOR_EVER
-        properties.ReceiveMaximum = self._settings.max_in_flight
-        self._client.connect_async(
-            self._settings.mqtt_host,
-            self._settings.mqtt_port,
-            keepalive=_KEEPALIVE_SECONDS,
-            clean_start=False,
-            properties=properties,
-        )
-        self._client.loop_start()
+        self._thread.start()
 
     def acknowledge(self) -> None:
         """Send the PUBACKs that are due."""
-        with self._connection:
-            for packet_id in self._window.release():
-                if self._client.ack(packet_id, _QOS) == 0:
-                    self._metrics.acknowledged.inc()
+        with self._lock:
+            packet_ids = self._window.release()
+            if packet_ids and self._connection is not None:
+                self._connection.acknowledge(packet_ids)
+                self._metrics.acknowledged.inc(len(packet_ids))
 
     def confirm(self, device: str, covered: bytes) -> None:
         """Tell a device what is on disk; retained, for one that asks later."""
         # Not more than once: what is lost on the way is told again with the next reading.
-        self._client.publish(ack_topic(device), covered, qos=0, retain=True)
+        with self._lock:
+            if self._connection is not None:
+                self._connection.publish(ack_topic(device), covered, retain=True)
 
     def stop_receiving(self) -> None:
         """Leave further messages to the broker, which keeps them for the next start."""
@@ -106,86 +85,87 @@ class Receiver:
 
     def close(self) -> None:
         """Send what is queued, and disconnect; the session stays."""
-        self._client.disconnect()
-        self._client.loop_stop()
+        with self._lock:
+            self._closing.set()
+            if self._connection is not None:
+                self._connection.leave()
+        if self._thread.is_alive():
+            self._thread.join()
 
-    def _on_message(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
-        if self._stopping:
-            return
-        self._metrics.received.inc()
-        stamp = self._stamp()
-        topic, payload = message.topic.encode(), bytes(message.payload)
-        if message.qos == _QOS:
-            arrival = Arrival(topic, payload, stamp, message.mid, message.dup)
-            self._outlet.put(arrival, self._window.receive(message.mid).settle)
-        else:  # a sensor that published with QoS 0 gets no acknowledgement
-            self._outlet.put(Arrival(topic, payload, stamp, 0, repeated=False), _nothing)
+    def _run(self) -> None:
+        wait, most = _RETRY_SECONDS
+        while not self._closing.is_set():
+            try:
+                connection = mqtt.Connection(
+                    self._settings.mqtt_host, self._settings.mqtt_port, self._login
+                )
+            except OSError as error:
+                self._away(str(error))
+                self._closing.wait(wait)
+                wait = min(2 * wait, most)
+                continue
+            wait, _ = _RETRY_SECONDS
+            try:
+                self._serve(connection)
+            except OSError as error:
+                if not self._stopping:
+                    self._away(f"connection lost: {error}")
+            finally:
+                self._end(connection)
+            wait, _ = _RETRY_SECONDS
+            self._closing.wait(wait)
 
-    def _on_connect(
-        self,
-        client: Client,
-        _userdata: object,
-        flags: ConnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        if reason.is_failure:
-            self._away(f"connection refused: {reason}")
-            return
-        self._accepted = True
+    def _serve(self, connection: mqtt.Connection) -> None:
+        """Receive until the connection is left, or lost: then OSError is raised."""
         self._connected.enter(
             logging.INFO,
             "mqtt_connected",
             broker=self._broker,
             client_id=self._settings.session_id,
-            session_present=str(flags.session_present).lower(),
+            session_present=str(connection.session_present).lower(),
         )
+        with self._lock:
+            if self._closing.is_set():
+                connection.leave()
+            self._connection = connection
         # Subscribing anew changes nothing in a session that has the subscription, and mends one
-        # that lost it. Retained messages come only the first time.
-        client.subscribe(
-            self._settings.mqtt_topic,
-            options=SubscribeOptions(
-                qos=_QOS, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB
-            ),
-        )
+        # that lost it.
+        connection.subscribe(self._settings.mqtt_topic)
+        while (packets := connection.receive(self._take)) is not None:
+            for packet in packets:
+                if packet.kind == PacketTypes.SUBACK:
+                    self._on_subscribe(packet)
+                elif packet.kind == PacketTypes.DISCONNECT:
+                    raise mqtt.ProtocolError(str(mqtt.parting(packet)))
 
-    def _on_subscribe(
-        self,
-        _client: Client,
-        _userdata: object,
-        _packet_id: int,
-        reasons: list[ReasonCode],
-        _properties: Properties | None,
-    ) -> None:
-        if any(reason.value != _QOS for reason in reasons):
-            granted = ", ".join(str(reason) for reason in reasons)
-            wanted = f"a subscription to {self._settings.mqtt_topic} with QoS {_QOS}"
+    def _take(self, messages: list[mqtt.Message]) -> None:
+        if self._stopping:
+            return
+        self._metrics.received.inc(len(messages))
+        stamps = self._stamps(len(messages))
+        arrivals = [
+            Arrival(topic, payload, stamp, packet_id, repeated)
+            for (topic, payload, packet_id, repeated), stamp in zip(messages, stamps, strict=True)
+        ]
+        # A sensor that published with QoS 0 gets no acknowledgement.
+        ids = [packet_id for _, _, packet_id, _ in messages if packet_id]
+        self._outlet.put(arrivals, self._window.receive(ids).settle)
+
+    def _on_subscribe(self, packet: mqtt.Packet) -> None:
+        granted = mqtt.granted(packet)
+        if granted.value != mqtt.QOS:
+            wanted = f"a subscription to {self._settings.mqtt_topic} with QoS {mqtt.QOS}"
             self._fail(f"mqtt broker {self._broker} refuses {wanted}: {granted}")
             return
         self._metrics.mqtt_connected.set(1)
         self.subscribed.set()
 
-    def _on_connect_fail(self, _client: Client, _userdata: object) -> None:
-        # paho calls this where it handles the OSError, and does not pass it.
-        self._away(str(sys.exc_info()[1]))
-
-    def _on_disconnect(
-        self,
-        _client: Client,
-        _userdata: object,
-        _flags: DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
-        self._forget()
-        self.subscribed.clear()
-        if self._accepted and not self._stopping:
-            self._away(f"connection lost: {reason}")
-        self._accepted = False
-
-    def _forget(self) -> None:
-        with self._connection:
+    def _end(self, connection: mqtt.Connection) -> None:
+        with self._lock:
+            self._connection = None
             self._window.reset()
+            self.subscribed.clear()
+        connection.close()
 
     def _away(self, reason: str) -> None:
         self._metrics.mqtt_connected.set(0)
@@ -196,7 +176,3 @@ class Receiver:
     @property
     def _broker(self) -> str:
         return f"{self._settings.mqtt_host}:{self._settings.mqtt_port}"
-
-
-def _nothing(*_: Any) -> None:  # noqa: ANN401
-    """Do nothing."""

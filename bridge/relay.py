@@ -4,9 +4,12 @@ from typing import NamedTuple
 
 from bridge.spool_file import Entry
 from telemetry import headers
-from telemetry.topics import parse_topic
+from telemetry.topics import device_of
 
 KEPT_OF_TOO_LARGE = 64 * 1024  # bytes; enough to tell what the payload was
+
+# As Kafka's client has them.
+Headers = list[tuple[str, str | bytes | None]]
 
 
 class Record(NamedTuple):
@@ -14,41 +17,47 @@ class Record(NamedTuple):
 
     key: bytes
     value: bytes
-    headers: tuple[tuple[str, bytes], ...]
+    headers: Headers
 
 
-def to_record(entry: Entry, gateway: str, spool_id: str, behind: int, *, resent: bool) -> Record:
+def origin(gateway: str, spool_id: str) -> Headers:
+    """Return the headers that all records of a run have alike.
+
+    Args:
+        gateway: name of this gateway.
+        spool_id: which spool the messages' numbers are of.
+    """
+    return [(headers.GATEWAY, gateway.encode()), (headers.SPOOL_ID, spool_id.encode())]
+
+
+def to_record(entry: Entry, alike: Headers, behind: int, *, resent: bool) -> Record:
     """Return the record of a message.
 
     Args:
         entry: its payload is passed on untouched; it is Spark that judges it.
-        gateway: name of this gateway.
-        spool_id: which spool the entry's number is of.
+        alike: what `origin` returned.
         behind: messages that wait behind this one.
         resent: Kafka may have it already.
 
     The key is the topic's device, or the whole topic if that names none.
     """
-    parts = parse_topic(entry.topic.decode())
-    known = (
-        (headers.CLOCK_OFFSET_NS, entry.offset_ns),
-        (headers.CLOCK_ERROR_NS, entry.error_ns),
-        (headers.RESENT, 1 if resent else None),
-    )
-    return Record(
-        key=parts.device.encode() if parts else entry.topic,
-        value=entry.payload,
-        headers=(
-            (headers.MQTT_TOPIC, entry.topic),
-            (headers.GATEWAY, gateway.encode()),
-            (headers.RECEIVED_NS, b"%d" % entry.received_ns),
-            (headers.CLOCK_QUALITY, entry.quality.encode()),
-            (headers.SPOOL_ID, spool_id.encode()),
-            (headers.SPOOL_SEQ, b"%d" % entry.seq),
-            (headers.SPOOL_WAITING, b"%d" % behind),
-            *((name, b"%d" % value) for name, value in known if value is not None),
-        ),
-    )
+    seq, topic, payload, received_ns, quality, offset_ns, error_ns, _ = entry
+    told = [
+        *alike,
+        (headers.MQTT_TOPIC, topic),
+        (headers.RECEIVED_NS, b"%d" % received_ns),
+        (headers.CLOCK_QUALITY, quality.encode()),
+        (headers.SPOOL_SEQ, b"%d" % seq),
+        (headers.SPOOL_WAITING, b"%d" % behind),
+    ]
+    if offset_ns is not None:
+        told.append((headers.CLOCK_OFFSET_NS, b"%d" % offset_ns))
+    if error_ns is not None:
+        told.append((headers.CLOCK_ERROR_NS, b"%d" % error_ns))
+    if resent:
+        told.append((headers.RESENT, b"1"))
+    device = device_of(topic)
+    return Record(topic if device is None else device.encode(), payload, told)
 
 
 def to_dead_letter(record: Record, reason: str, *, too_large: bool) -> Record:
@@ -60,9 +69,9 @@ def to_dead_letter(record: Record, reason: str, *, too_large: bool) -> Record:
     return Record(
         key=record.key,
         value=record.value[:KEPT_OF_TOO_LARGE] if too_large else record.value,
-        headers=(
+        headers=[
             (headers.REASON, reason.encode()),
             (headers.ORIGINAL_SIZE, b"%d" % len(record.value)),
             *record.headers,
-        ),
+        ],
     )

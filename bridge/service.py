@@ -43,7 +43,7 @@ class Service:
         self._clock = Clock(self._spool.last_received_ns, settings.clock_wait_seconds, Chrony())
         self._forwarder = Forwarder(settings, metrics, self.fail, self._replay)
         self._feeder = Feeder(settings, self._spool, self._forwarder, self._clock, metrics)
-        self._receiver = Receiver(settings, self._spool, self._clock.stamp, metrics, self.fail)
+        self._receiver = Receiver(settings, self._spool, self._clock.stamps, metrics, self.fail)
         self._broker_watch = BrokerWatch(settings, metrics)
         self._threads = [  # in the order in which they end
             threading.Thread(

@@ -1,18 +1,19 @@
 """The spool: messages on the gateway's disk, from their receipt until Kafka has them for good."""
 
-import hashlib
 import logging
 import queue
 import shutil
 import sqlite3
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from bridge import log
 from bridge.metrics import Metrics
+from bridge.redelivery import PACKETS_KNOWN, Redelivery
 from bridge.settings import Settings
 from bridge.spool_file import Arrival, Entry, SpoolFile
 from bridge.watermarks import Number, Watermarks, read_number
@@ -20,7 +21,9 @@ from bridge.watermarks import Number, Watermarks, read_number
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MOST_IN_GROUP = 1000
 _MOST_BYTES_IN_GROUP = 4 * 1024 * 1024
-_MOST_WAITING = 10_000  # in memory; MQTT's flow control keeps it below that, but for QoS 0
+# Batches in memory, each of what one look at the socket brought; MQTT's flow control keeps it far
+# below that, but for QoS 0.
+_MOST_WAITING = 10_000
 _TICK_SECONDS = 0.1
 _HOUSEKEEPING_SECONDS = 1.0
 _CLAIM = 20_000
@@ -28,8 +31,8 @@ _PRUNED_AT_ONCE = 2000
 # What is forwarded can only be deleted, and the spool so get room, on a disk with some left: for
 # a group, for the pages that deleting changes, and for what the log and the file both hold.
 _FREE_BYTES = 32 * 1024 * 1024
-# Of those the broker may deliver again after a reconnect what it had no acknowledgement for.
-_PACKETS_KNOWN = 10_000
+
+Batch = tuple[Sequence[Arrival], Callable[[], None]]
 
 
 class Spool:
@@ -52,7 +55,7 @@ class Spool:
         """Open the file, or make it. One that is damaged is set aside, and the log says so."""
         self._settings = settings
         self._metrics = metrics
-        self._queue: queue.Queue[tuple[Arrival, Callable[[], None]]] = queue.Queue(_MOST_WAITING)
+        self._queue: queue.Queue[Batch] = queue.Queue(_MOST_WAITING)
         self._stop = threading.Event()
         self._room = log.State()
         self._disk = log.State()
@@ -62,7 +65,7 @@ class Spool:
         self._start_ns: int | None = None  # known once the clock came out of the past
         self._path = Path(settings.spool_dir, "spool.db")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._packets: OrderedDict[int, bytes] = OrderedDict()
+        self._packets = Redelivery()
         try:
             self._file = self._open()
         except sqlite3.OperationalError:
@@ -82,7 +85,7 @@ class Spool:
         for device, covered in self._file.covered():
             self._watermarks.restore(device, covered)
         for topic, payload in self._file.not_covered():
-            if (number := read_number(topic.decode(), payload)) is not None:
+            if (number := read_number(topic, payload)) is not None:
                 self._watermarks.add(number)
         self._covered: list[tuple[str, bytes]] = []
         # How far Kafka had come, in each second in which it took something. Other seconds do not
@@ -93,8 +96,8 @@ class Spool:
     def _open(self) -> SpoolFile:
         file = SpoolFile(self._path, _boot_id())
         self._packets.clear()
-        for packet_id, topic, payload in file.newest(_PACKETS_KNOWN):
-            self._remember(packet_id, topic, payload)
+        for packet_id, topic, payload in file.newest(PACKETS_KNOWN):
+            self._packets.remember(packet_id, topic, payload)
         return file
 
     @property
@@ -109,15 +112,15 @@ class Spool:
 
     # For the receiving thread.
 
-    def put(self, arrival: Arrival, settled: Callable[[], None]) -> None:
-        """Hand over a message; `settled` is called by the writing thread once it is on disk.
+    def put(self, arrivals: Sequence[Arrival], settled: Callable[[], None]) -> None:
+        """Hand over messages; `settled` is called by the writing thread once they are on disk.
 
         Blocks while too much waits in memory. `settled` is not called for what the spool still
         waits to write when it closes.
         """
         while not self._stop.is_set():
             try:
-                self._queue.put((arrival, settled), timeout=0.5)
+                self._queue.put((arrivals, settled), timeout=0.5)
             except queue.Full:
                 continue
             return
@@ -196,36 +199,39 @@ class Spool:
         self._try(self._save)
         self._file.close()
 
-    def _take_group(self) -> list[tuple[Arrival, Callable[[], None]]]:
+    def _take_group(self) -> list[Batch]:
         """Take all that is there, or wait a moment for the next."""
-        group: list[tuple[Arrival, Callable[[], None]]] = []
-        size = 0
+        group: list[Batch] = []
+        count = size = 0
         timeout = _TICK_SECONDS
         try:
-            while len(group) < _MOST_IN_GROUP and size < _MOST_BYTES_IN_GROUP:
-                group.append(self._queue.get(timeout=timeout))
-                size += len(group[-1][0].payload)
+            while count < _MOST_IN_GROUP and size < _MOST_BYTES_IN_GROUP:
+                batch = self._queue.get(timeout=timeout)
+                group.append(batch)
+                count += len(batch[0])
+                size += sum([len(arrival.payload) for arrival in batch[0]])
                 timeout = 0
         except queue.Empty:
             pass
         return group
 
-    def _write(self, group: list[tuple[Arrival, Callable[[], None]]]) -> bool:
+    def _write(self, group: list[Batch]) -> bool:
         """Write a group, however long that takes; False if the spool closes before."""
         fresh: list[Arrival] = []
         numbers: set[Number] = set()
-        for arrival, _ in group:
-            if self._is_known(arrival):
+        packets, has = self._packets, self._watermarks.has
+        for arrival in chain.from_iterable(arrivals for arrivals, _ in group):
+            topic, payload, _, packet_id, repeated, _ = arrival
+            # The broker delivers again what is on disk: it missed our acknowledgement.
+            if repeated and packets.knows(packet_id, topic, payload):
                 continue
-            self._remember(arrival.packet_id, arrival.topic, arrival.payload)
-            number = (
-                read_number(arrival.topic.decode(), arrival.payload) if self._confirms else None
-            )
-            if number is not None:
-                known = number in numbers or self._watermarks.has(number)
-                arrival = arrival._replace(known=known)  # noqa: PLW2901
-                numbers.add(number)
+            packets.remember(packet_id, topic, payload)
             fresh.append(arrival)
+            number = read_number(topic, payload) if self._confirms else None
+            if number is not None:
+                if number in numbers or has(number):
+                    fresh[-1] = arrival._replace(known=True)
+                numbers.add(number)
         while not self._try(lambda: self._add(fresh)):
             if self._stop.wait(_HOUSEKEEPING_SECONDS):
                 return False
@@ -237,7 +243,8 @@ class Spool:
 
     def _add(self, arrivals: list[Arrival]) -> None:
         self._restamp_if_asked()
-        right = [self._corrected(arrival) for arrival in arrivals]
+        # Only a clock that was in the past leaves something to correct.
+        right = arrivals if self._start_ns is None else [self._corrected(a) for a in arrivals]
         self._file.write(right, self.forwarded_seq, self._claim)
 
     def _keep_house(self) -> bool:
@@ -329,24 +336,6 @@ class Spool:
             self._disk.enter(logging.INFO, "spool_writes", folder=self._settings.spool_dir)
             self._metrics.spool_writable.set(1)
         return True
-
-    def _is_known(self, arrival: Arrival) -> bool:
-        """Tell whether the broker delivers again what is on disk: it missed our acknowledgement."""
-        if not arrival.repeated:
-            return False
-        known = self._packets.get(arrival.packet_id)
-        return known == _digest(arrival.topic, arrival.payload)
-
-    def _remember(self, packet_id: int, topic: bytes, payload: bytes) -> None:
-        if packet_id:
-            self._packets[packet_id] = _digest(topic, payload)
-            self._packets.move_to_end(packet_id)
-            if len(self._packets) > _PACKETS_KNOWN:
-                self._packets.popitem(last=False)
-
-
-def _digest(topic: bytes, payload: bytes) -> bytes:
-    return hashlib.blake2b(topic + b"\0" + payload, digest_size=16).digest()
 
 
 def _boot_id() -> str:

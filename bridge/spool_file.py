@@ -42,15 +42,23 @@ CREATE TABLE IF NOT EXISTS state (
     last_received_ns INTEGER NOT NULL
 );
 """
-_INSERT = """
-INSERT INTO message (topic, payload, packet_id, received_ns, uptime_ns, boot_id, quality,
-    offset_ns, error_ns, known)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
+_COLUMNS = """topic, payload, packet_id, received_ns, uptime_ns, boot_id, quality, offset_ns,
+    error_ns, known"""
+# Many rows in one statement: Python's module gives up its lock once for each, and waits for it.
+_AT_ONCE = (200, 20, 1)
+_ROW = f"({', '.join('?' * 10)})"
+_INSERT = {
+    rows: f"INSERT INTO message ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608
+    for rows in _AT_ONCE
+}
 _READ = """
 SELECT seq, topic, payload, received_ns, quality, offset_ns, error_ns, known
 FROM message WHERE seq > ? ORDER BY seq LIMIT ?
 """
+# What was written last is read from memory.
+_RECENT_GROUPS = 64
+_RECENT_MESSAGES = 4000
+_RECENT_BYTES = 4 * 1024 * 1024
 _LAST = "SELECT packet_id, topic, payload FROM message ORDER BY seq DESC LIMIT ?"
 _SAVE = """
 UPDATE state SET
@@ -90,6 +98,14 @@ class Entry(NamedTuple):
     known: int = False  # the device sent this number before
 
 
+class _Group(NamedTuple):
+    """Messages that were written together, of `size` bytes."""
+
+    first: int
+    entries: list[Entry]
+    size: int
+
+
 class SpoolFile:
     """One connection that writes, for one thread, and one that reads, for another.
 
@@ -126,6 +142,7 @@ class SpoolFile:
         self.id = str(row[0])
         self.forwarded, self.claimed, self._covered, self.last_received_ns = map(int, row[1:])
         self.last = self._number("SELECT max(seq) FROM sqlite_sequence")
+        self._recent: tuple[_Group, ...] = ()
 
     def write(
         self,
@@ -141,12 +158,14 @@ class SpoolFile:
         covered_up_to = self.last if covered else self._covered
         right = [a.stamp.wall_ns for a in arrivals if a.stamp.quality != "past"]
         with self._transaction():
-            self._writer.executemany(_INSERT, [self._row(arrival) for arrival in arrivals])
+            self._insert(arrivals)
             saved = (forwarded, claimed, covered_up_to, max(right, default=0))
             self._writer.execute(_SAVE, saved)
             self._writer.executemany("INSERT OR REPLACE INTO covered VALUES (?, ?)", covered)
         self.forwarded, self.claimed, self._covered = forwarded, claimed, covered_up_to
-        self.last += len(arrivals)
+        if arrivals:
+            self._keep_recent(arrivals)
+            self.last += len(arrivals)
 
     def restamp(self, start_ns: int, sent: int) -> None:
         """Put right the times of messages that came while the clock was in the past.
@@ -158,6 +177,7 @@ class SpoolFile:
         values = {"boot_id": self._boot_id, "start_ns": start_ns, "last": self.last, "sent": sent}
         with self._transaction():
             self._writer.execute(_RESTAMP, values)
+        self._recent = ()
 
     def prune(self, before: int, most: int) -> int:
         """Delete the oldest messages up to a number, not more than `most`; return how many."""
@@ -171,6 +191,10 @@ class SpoolFile:
 
     def read(self, after: int, limit: int) -> list[Entry]:
         """Return messages behind a number, in order."""
+        for group in self._recent:  # the writing thread may put another tuple there
+            place = after + 1 - group.first
+            if 0 <= place < len(group.entries):
+                return group.entries[place : place + limit]
         return [Entry(*row) for row in self._reader.execute(_READ, (after, limit))]
 
     def oldest(self) -> int:
@@ -222,20 +246,34 @@ class SpoolFile:
         self._reader.close()
         self._writer.close()
 
-    def _row(self, arrival: Arrival) -> tuple[Any, ...]:
-        stamp = arrival.stamp
-        return (
-            arrival.topic,
-            arrival.payload,
-            arrival.packet_id,
-            stamp.wall_ns,
-            stamp.uptime_ns,
-            self._boot_id,
-            stamp.quality,
-            stamp.offset_ns,
-            stamp.error_ns,
-            arrival.known,
-        )
+    def _insert(self, arrivals: Sequence[Arrival]) -> None:
+        at = 0
+        for rows in _AT_ONCE:
+            statement = _INSERT[rows]
+            while len(arrivals) - at >= rows:
+                values: list[Any] = []
+                for topic, payload, stamp, packet_id, _, known in arrivals[at : at + rows]:
+                    wall_ns, uptime_ns, quality, offset_ns, error_ns = stamp
+                    boot_id = self._boot_id if quality == "past" else ""  # of no use to others
+                    values += (topic, payload, packet_id, wall_ns, uptime_ns, boot_id)
+                    values += (quality, offset_ns, error_ns, known)
+                self._writer.execute(statement, values)
+                at += rows
+
+    def _keep_recent(self, arrivals: Sequence[Arrival]) -> None:
+        """Keep what was written for `read`."""
+        written = [
+            Entry(seq, topic, payload, stamp[0], stamp[2], stamp[3], stamp[4], known)
+            for seq, (topic, payload, stamp, _, _, known) in enumerate(arrivals, self.last + 1)
+        ]
+        size = sum([len(arrival.payload) for arrival in arrivals])
+        recent = [*self._recent, _Group(self.last + 1, written, size)][-_RECENT_GROUPS:]
+        count = sum([len(group.entries) for group in recent])
+        size = sum([group.size for group in recent])
+        while recent and (count > _RECENT_MESSAGES or size > _RECENT_BYTES):
+            count -= len(recent[0].entries)
+            size -= recent.pop(0).size
+        self._recent = tuple(recent)
 
     def _number(self, statement: str) -> int:
         return int(self._writer.execute(statement).fetchone()[0] or 0)

@@ -3,8 +3,10 @@
 import json
 from typing import NamedTuple
 
+import msgspec
+
 from telemetry.ranges import Ranges
-from telemetry.topics import parse_topic
+from telemetry.topics import device_of
 
 # Of a device whose numbers have so many gaps the highest ranges are forgotten; it sends them again.
 _MOST_RANGES = 64
@@ -17,6 +19,15 @@ class Number(NamedTuple):
 
     device: str
     seq: int
+
+
+class _Numbered(msgspec.Struct):
+    """What is read of a payload; the rest is skipped."""
+
+    seq: int | float | None = None
+
+
+_decode = msgspec.json.Decoder(_Numbered).decode
 
 
 class Watermarks:
@@ -59,19 +70,18 @@ class Watermarks:
         return json.dumps({"covered": self._devices[device].to_list()}).encode()
 
 
-def read_number(topic: str, payload: bytes) -> Number | None:
+def read_number(topic: bytes, payload: bytes) -> Number | None:
     """Return the number that a message's device gave it; None if it gave none."""
-    parts = parse_topic(topic)
-    if parts is None:
+    device = device_of(topic)
+    if device is None:
         return None
     try:
-        document = json.loads(payload)
-    except (ValueError, RecursionError):
+        seq = _decode(payload).seq
+    except (ValueError, RecursionError):  # of msgspec too
         return None
-    seq = document.get("seq") if isinstance(document, dict) else None
     # As the streaming job has it, 5.0 is a number to count with too.
-    if isinstance(seq, float) and seq.is_integer():
-        seq = int(seq)
-    if isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= _MOST_SEQ:
+    if isinstance(seq, float):
+        seq = int(seq) if seq.is_integer() else None
+    if seq is None or not 0 <= seq <= _MOST_SEQ:
         return None
-    return Number(parts.device, seq)
+    return Number(device, seq)

@@ -1,20 +1,21 @@
 """What is under way, and what of it is done, in order."""
 
 from collections import deque
+from collections.abc import Sequence
 
 
 class Pending:
-    """A message that was received and is not yet acknowledged."""
+    """Messages that came together and are not yet acknowledged."""
 
-    __slots__ = ("number", "settled")
+    __slots__ = ("numbers", "settled")
 
-    def __init__(self, number: int) -> None:
-        """Begin unsettled; `number` is what `release` returns."""
-        self.number = number
+    def __init__(self, numbers: Sequence[int]) -> None:
+        """Begin unsettled; `numbers` are what `release` returns."""
+        self.numbers = numbers
         self.settled = False
 
     def settle(self) -> None:
-        """Note that the message is safe. May be called from any thread, and more than once."""
+        """Note that they are safe. May be called from any thread, and more than once."""
         self.settled = True
 
 
@@ -32,24 +33,28 @@ class AckWindow:
     def __init__(self) -> None:
         """Begin empty."""
         self._pending: deque[Pending] = deque()
+        self._received = self._released = 0
 
     def __len__(self) -> int:
         """Return how many messages wait."""
-        return len(self._pending)
+        return self._received - self._released
 
-    def receive(self, number: int) -> Pending:
-        """Add a message; settle the result when it is safe."""
-        pending = Pending(number)
+    def receive(self, numbers: Sequence[int]) -> Pending:
+        """Add messages that came together; settle the result when all of them are safe."""
+        pending = Pending(numbers)
         self._pending.append(pending)
+        self._received += len(numbers)
         return pending
 
     def reset(self) -> None:
         """Forget the connection's messages, because the connection ended."""
         self._pending.clear()
+        self._received = self._released = 0
 
     def release(self) -> list[int]:
         """Take out, in order, the numbers of what is settled up to the first that is not."""
-        released = []
+        released: list[int] = []
         while self._pending and self._pending[0].settled:
-            released.append(self._pending.popleft().number)
+            released += self._pending.popleft().numbers
+        self._released += len(released)
         return released

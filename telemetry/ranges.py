@@ -23,11 +23,16 @@ class Ranges:
 
     def __contains__(self, number: int) -> bool:
         """Tell whether a number is in there."""
+        if not self._high or number > self._high[-1]:  # as with nearly all
+            return False
         place = bisect_right(self._low, number)
         return bool(place) and number <= self._high[place - 1]
 
     def add(self, number: int) -> None:
         """Add a number."""
+        if self._high and number == self._high[-1] + 1:  # as with nearly all
+            self._high[-1] = number
+            return
         if number in self:
             return
         place = bisect_right(self._low, number)

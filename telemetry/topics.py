@@ -1,5 +1,6 @@
 """Topic names, on MQTT and on Kafka."""
 
+import functools
 from typing import NamedTuple
 
 RAW_TOPIC = "sensor.raw"
@@ -7,6 +8,7 @@ DEAD_LETTER_TOPIC = "sensor.dead_letter"
 SUBSCRIPTION = "sensors/+/+/telemetry"
 
 _MAX_TOPIC_BYTES = 65_535
+_MOST_REMEMBERED = 10_000  # topics; a device has one
 
 
 class TopicParts(NamedTuple):
@@ -39,6 +41,16 @@ def parse_topic(topic: str) -> TopicParts | None:
         case ["sensors", site, device, "telemetry"] if _is_level(site) and _is_level(device):
             return TopicParts(site, device)
     return None
+
+
+@functools.lru_cache(_MOST_REMEMBERED)
+def device_of(topic: bytes) -> str | None:
+    """Return the device of a telemetry topic as MQTT brought it, None if it has another shape."""
+    try:
+        parts = parse_topic(topic.decode())
+    except UnicodeDecodeError:
+        return None
+    return None if parts is None else parts.device
 
 
 def ack_topic(device: str) -> str:

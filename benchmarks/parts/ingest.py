@@ -47,21 +47,24 @@ _BATCHES = (100, 1000, 10_000)  # rows in one transaction
 def run(options: Options) -> list[Figure]:
     """Take turns, batch by batch of the same rows, each way into an empty table."""
     figures: dict[str, list[float]] = {}
-    with postgres(options.folder / "postgres") as server:
-        with closing(psycopg2.connect(dsn(server))) as connection, connection.cursor() as cursor:
-            cursor.execute(_TABLE)
-            cursor.execute(_STAGING)
-            connection.commit()
-            for _ in range(options.repeats):
-                for batch in _BATCHES:
-                    rows = min(options.scaled(_ROWS), batch * 200)
-                    texts = [_text(first, batch) for first in range(0, rows, batch)]
-                    for name, target in (("copy", "sensor_data"), ("idempotent", "staging")):
-                        cursor.execute("TRUNCATE sensor_data")
-                        connection.commit()
-                        seconds = _load(connection, cursor, texts, target)
-                        key = f"ingest.{name}_{batch}.rows_per_second"
-                        figures.setdefault(key, []).append(len(texts) * batch / seconds)
+    with (
+        postgres(options.folder / "postgres") as server,
+        closing(psycopg2.connect(dsn(server))) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(_TABLE)
+        cursor.execute(_STAGING)
+        connection.commit()
+        for _ in range(options.repeats):
+            for batch in _BATCHES:
+                rows = min(options.scaled(_ROWS), batch * 200)
+                texts = [_text(first, batch) for first in range(0, rows, batch)]
+                for name, target in (("copy", "sensor_data"), ("idempotent", "staging")):
+                    cursor.execute("TRUNCATE sensor_data")
+                    connection.commit()
+                    seconds = _load(connection, cursor, texts, target)
+                    key = f"ingest.{name}_{batch}.rows_per_second"
+                    figures.setdefault(key, []).append(len(texts) * batch / seconds)
     return [Figure(name, "1/s", values) for name, values in figures.items()]
 
 

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,11 @@ RELAYS: dict[str, Relay] = {
 PROMPT: dict[str, Relay] = RELAYS | {
     "telegraf": relays.telegraf_to_kafka(relays.JSON, flush="10ms", batch=100),
     "telegraf_text": relays.telegraf_to_kafka(relays.TEXT, flush="10ms", batch=100),
+    "kcat": partial(relays.kcat, prompt=True),
 }
 _WARM_UP = 3000
 _READINGS = 200_000
+_BEYOND = 100  # readings that push the last ones out of a buffer between two programs
 _RATE = 1000
 _SECONDS = 20
 _SEQ = re.compile(rb'seq\\?"[:=](\d+)')
@@ -41,13 +44,13 @@ def run(options: Options) -> list[Figure]:
     missing: dict[str, str] = {}
     with kafka(options.folder / "kafka") as broker:
         for repeat in range(options.repeats):
-            for name in RELAYS:
+            for name, relay in RELAYS.items():
                 if name in missing:
                     continue
                 folder = options.folder / f"{name}-{repeat}"
                 folder.mkdir()
                 try:
-                    figures = drain(RELAYS[name], folder, broker, options.scaled(_READINGS))
+                    figures = drain(relay, folder, broker, options.scaled(_READINGS))
                     count = options.scaled(_RATE * _SECONDS)
                     figures |= latency(PROMPT[name], folder, broker, count)
                 except MissingError as error:
@@ -70,6 +73,7 @@ _UNITS = {
     "written_bytes_per_reading": "B",
     "latency_p50_ms": "ms",
     "latency_p99_ms": "ms",
+    "cpu_us_per_reading_when_steady": "µs",
 }
 
 
@@ -89,7 +93,7 @@ def drain(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str, 
         warm_up(publisher, measured, tail)
         start = tail.count()
         measured.pause()
-        publisher.send_all(_WARM_UP, count)
+        publisher.send_all(_WARM_UP, count + _BEYOND)
         cpu, written = measured.cpu_seconds(), measured.written_bytes()
         measured.go_on()
         begin = time.monotonic()
@@ -112,7 +116,7 @@ def drain(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str, 
 
 
 def latency(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str, float]:
-    """Return percentiles of the time from publishing to a consumer having it from Kafka, in ms."""
+    """Send at a steady rate; return percentiles of the time until a consumer has it from Kafka."""
     topic = f"latency-{folder.name}"
     create_topic(kafka_, topic)
     tail = Tail(kafka_, topic)
@@ -124,17 +128,24 @@ def latency(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str
         warm_up(publisher, measured, tail)
         publisher.close()
         seen = _Seen(kafka_, topic)
-        with send_from_another_process(broker.port, _RATE, _WARM_UP, count, folder) as sent:
-            took = (seen.collect(_WARM_UP, count, 30 + count / _RATE) - sent()) / 1e6
+        with send_from_another_process(
+            broker.port, _RATE, _WARM_UP, count + _BEYOND, folder
+        ) as sent:
+            cpu = measured.cpu_seconds()
+            arrived = seen.collect(_WARM_UP, count, 30 + count / _RATE)
+            cpu = measured.cpu_seconds() - cpu
+            took = (arrived - sent()[:count]) / 1e6
         tail.close()
     return {
         "latency_p50_ms": percentile(took.tolist(), 50),
         "latency_p99_ms": percentile(took.tolist(), 99),
+        "cpu_us_per_reading_when_steady": cpu / count * 1e6,
     }
 
 
 def warm_up(publisher: Publisher, measured: Measured, tail: Tail) -> None:
     """Send readings until Kafka has some, then wait for the rest of them."""
+
     # A relay says in no common way when its session is there; before that the broker keeps nothing.
     def arrives() -> bool:
         measured.check()
@@ -179,7 +190,7 @@ class _Seen:
                 raise TimeoutError(text)
             if message is None or message.error() is not None:
                 continue
-            found = _SEQ.search(message.value())
+            found = _SEQ.search(message.value() or b"")
             place = int(found[1]) - first if found else -1
             if 0 <= place < count and not arrived[place]:
                 arrived[place] = now

@@ -53,7 +53,7 @@ class Target:
         topic, payload = split(case)
         expect(topic, payload)
         name = topic.decode(errors="replace")
-        read_number(name, payload)
+        read_number(name.encode(), payload)
         parse_ack_topic(name)
         with suppress(ValueError, RecursionError):
             self.parser.decode(payload.decode())

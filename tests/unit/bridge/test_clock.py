@@ -104,6 +104,18 @@ def test_a_clock_that_is_set_back_is_followed() -> None:
     assert subject.stamp().wall_ns == before.wall_ns - 3600 * SECOND
 
 
+def test_stamps_of_messages_that_came_together_ascend_too() -> None:
+    gateway = Gateway()
+    subject = clock(gateway)
+    stamps = subject.stamps(5000)  # 5 ms ahead of the clock at the end
+    assert stamps[0] == (gateway.wall, gateway.uptime, "unsynchronised", None, None)
+    gateway.go_on(0.001)
+    stamps += [*subject.stamps(2), subject.stamp()]
+    assert all(later.wall_ns - earlier.wall_ns == 1000 for earlier, later in pairwise(stamps))
+    gateway.go_on(1)
+    assert subject.stamp().wall_ns == gateway.wall
+
+
 def test_a_stamp_says_what_it_is_worth() -> None:
     gateway = Gateway()
     subject = clock(gateway)

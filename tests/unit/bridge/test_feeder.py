@@ -49,7 +49,8 @@ class Kafka:
     def __init__(self) -> None:
         self.sent: list[Sent] = []
 
-    def send(self, record: Record, settled: Callable[[], None]) -> None:
+    def send(self, make: Callable[[], Record], settled: Callable[[], None]) -> None:
+        record = make()
         self.sent.append(Sent(record.value, dict(record.headers), settled))
 
 
@@ -81,7 +82,7 @@ class Run:
         settled: list[bytes] = []
         stamp = stamp or Stamp(NOON, 100 * SECOND, "unsynchronised")
         for payload in payloads:
-            self.spool.put(arrival(payload, stamp=stamp), lambda: settled.append(b""))
+            self.spool.put([arrival(payload, stamp=stamp)], lambda: settled.append(b""))
         wait_for(lambda: len(settled) == len(payloads))
 
     def end(self) -> None:
@@ -274,9 +275,9 @@ class Crashes(RuleBasedStateMachine):
         group = []
         for number in range(len(self.put), len(self.put) + count):
             payload = b"%d" % number
-            group.append((arrival(payload), lambda payload=payload: settled.append(payload)))
+            group.append(([arrival(payload)], lambda payload=payload: settled.append(payload)))
         assert self.spool._write(group)
-        self.put += [message.payload for message, _ in group]
+        self.put += [message.payload for (message,), _ in group]
 
     @rule()
     def keep_house(self) -> None:

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from bridge import forwarder as forwarder_module
 from bridge.forwarder import Forwarder
 from bridge.metrics import Metrics
-from bridge.relay import KEPT_OF_TOO_LARGE, Record, to_record
+from bridge.relay import KEPT_OF_TOO_LARGE, Record, origin, to_record
 from bridge.settings import Settings
 
 
@@ -46,16 +46,15 @@ class FakeProducer:
         self.produced: list[tuple[str, bytes, dict[str, bytes]]] = []
         self.errors: dict[str, deque[KafkaError]] = {RAW: deque(), DEAD: deque()}
         self.full = 0
-        self.polls = 0
         self.offsets: deque[int | None] = deque()
         self._waiting: deque[tuple[str, Callable[..., None]]] = deque()
 
     def produce(
         self,
         topic: str,
-        *,
-        key: bytes,
         value: bytes,
+        key: bytes,
+        *,
         headers: list[tuple[str, bytes]],
         on_delivery: Callable[..., None],
     ) -> None:
@@ -69,7 +68,6 @@ class FakeProducer:
         self._waiting.append((topic, on_delivery))
 
     def poll(self, _seconds: float) -> None:
-        self.polls += 1
         while self._waiting:
             topic, report = self._waiting.popleft()
             errors = self.errors[topic]
@@ -81,7 +79,7 @@ class FakeProducer:
 
 
 def record(payload: bytes, seq: int = 1) -> Record:
-    return to_record(entry(payload, seq), "gw1", "spool", 0, resent=False)
+    return to_record(entry(payload, seq), origin("gw1", "spool"), 0, resent=False)
 
 
 class Bench:
@@ -104,7 +102,7 @@ class Bench:
         self.producer = producer
 
     def send(self, payload: bytes, number: int = 0) -> None:
-        self.forwarder.send(record(payload), lambda: self.settled.append(number))
+        self.forwarder.send(lambda: record(payload), lambda: self.settled.append(number))
 
     def _take_back(self) -> None:
         self.taken_back += 1
@@ -206,7 +204,7 @@ def test_a_producer_that_cannot_go_on_ends_the_program_in_order(
 def test_a_full_queue_is_waited_for(bench: Bench) -> None:
     bench.producer.full = 3
     bench.send(b"{}")
-    assert bench.producer.polls == 3
+    assert bench.producer.full == 0
     bench.forwarder.serve(0)
     assert bench.settled == [0]
 
@@ -261,17 +259,17 @@ def test_records_arrive_in_kafka_as_they_are(cluster: str) -> None:
     payloads = [b"", b"\x00\xff", b'{"seq":1}', b"x" * 1_500_000]
     for number, payload in enumerate(payloads):
         settle: Callable[[], None] = partial(settled.append, number)
-        forwarder.send(record(payload, number), settle)
+        forwarder.send(partial(record, payload, number), settle)
     assert forwarder.drain(10) == 0
     messages = read_all(cluster, RAW, len(payloads))
     assert [message.value() for message in messages] == payloads
     assert {message.key() for message in messages} == {b"d"}
     assert messages[2].headers() == [
-        ("mqtt_topic", b"sensors/s/d/telemetry"),
         ("gateway", b"gw1"),
+        ("spool_id", b"spool"),
+        ("mqtt_topic", b"sensors/s/d/telemetry"),
         ("received_ns", b"%d" % NOON),
         ("clock_quality", b"unsynchronised"),
-        ("spool_id", b"spool"),
         ("spool_seq", b"2"),
         ("spool_waiting", b"0"),
     ]
@@ -288,7 +286,7 @@ def test_kafka_absent_settles_nothing_and_is_no_failure() -> None:
         failures.append,
         pytest.fail,
     )
-    forwarder.send(record(b"{}"), lambda: settled.append(1))
+    forwarder.send(lambda: record(b"{}"), lambda: settled.append(1))
     assert not forwarder.check()
     assert forwarder.drain(0.5) == 1
     assert (settled, failures) == ([], [])

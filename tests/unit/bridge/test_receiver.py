@@ -2,8 +2,9 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import pytest
 from bridge_bench import NOON, publish, wait_for
 from prometheus_client import CollectorRegistry
 
@@ -18,10 +19,12 @@ class Hold:
     """An outlet that takes messages and leaves it to the test when they are settled."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[Arrival, Callable[[], None]]] = []
+        self.taken: list[Arrival] = []
+        self.settlements: list[Callable[[], None]] = []
 
-    def put(self, arrival: Arrival, settled: Callable[[], None]) -> None:
-        self.taken.append((arrival, settled))
+    def put(self, arrivals: Sequence[Arrival], settled: Callable[[], None]) -> None:
+        self.taken += arrivals
+        self.settlements.append(settled)
 
 
 class Bench:
@@ -35,7 +38,7 @@ class Bench:
         self.receiver = Receiver(
             settings,
             self.hold,
-            lambda: Stamp(NOON, 0, "unsynchronised"),
+            lambda count: [Stamp(NOON, 0, "unsynchronised")] * count,
             Metrics(self.registry),
             self.failures.append,
         )
@@ -47,14 +50,20 @@ class Bench:
 
     def cut(self) -> None:
         """Break the receiver's connection, and wait until it is back."""
-        connection = self.receiver._client.socket()  # noqa: SLF001
-        assert isinstance(connection, socket.socket)
-        connection.shutdown(socket.SHUT_RDWR)
+        connection = self.receiver._connection  # noqa: SLF001
+        assert connection is not None
+        connection._socket.shutdown(socket.SHUT_RDWR)  # noqa: SLF001
         wait_for(lambda: not self.receiver.subscribed.is_set())
         wait_for(self.receiver.subscribed.is_set)
 
     def values(self) -> list[bytes]:
-        return [arrival.payload for arrival, _ in self.hold.taken]
+        return [arrival.payload for arrival in self.hold.taken]
+
+    def settle(self) -> None:
+        """Settle what was taken so far."""
+        settlements, self.hold.settlements = self.hold.settlements, []
+        for settled in settlements:
+            settled()
 
 
 def test_unacknowledged_messages_come_again_and_old_settlements_count_for_nothing(
@@ -64,10 +73,12 @@ def test_unacknowledged_messages_come_again_and_old_settlements_count_for_nothin
     payloads = [b"%d" % number for number in range(5)]
     publish(broker, payloads)
     wait_for(lambda: len(bench.hold.taken) == 5)
+    late = bench.hold.settlements.copy()
+    bench.hold.settlements.clear()
     bench.cut()
     wait_for(lambda: len(bench.hold.taken) == 10)
     assert bench.values() == payloads * 2
-    arrivals = [arrival for arrival, _ in bench.hold.taken]
+    arrivals = bench.hold.taken
     assert [arrival.repeated for arrival in arrivals] == [False] * 5 + [True] * 5
     ids = [arrival.packet_id for arrival in arrivals]
     assert ids[:5] == ids[5:]
@@ -75,15 +86,13 @@ def test_unacknowledged_messages_come_again_and_old_settlements_count_for_nothin
     assert arrivals[0].topic == b"sensors/s/d/telemetry"
     assert arrivals[0].stamp.wall_ns == NOON
 
-    for _, settled in bench.hold.taken[:5]:  # late, from the connection that is gone
+    for settled in late:  # from the connection that is gone
         settled()
     bench.receiver.acknowledge()
     assert bench.acknowledged() == 0
 
-    for _, settled in reversed(bench.hold.taken[5:]):
-        assert bench.acknowledged() == 0
-        settled()
-        bench.receiver.acknowledge()
+    bench.settle()
+    bench.receiver.acknowledge()
     assert bench.acknowledged() == 5
 
     time.sleep(0.3)  # for the PUBACKs to leave
@@ -99,11 +108,13 @@ def test_the_broker_holds_back_what_exceeds_the_window(broker: int) -> None:
     publish(broker, [b"%d" % number for number in range(8)])
     time.sleep(0.3)
     assert bench.values() == [b"0", b"1", b"2"]
-    for position in range(8):
-        wait_for(lambda position=position: len(bench.hold.taken) > position)  # type: ignore[misc]
-        bench.hold.taken[position][1]()
+
+    def all_came() -> bool:
+        bench.settle()
         bench.receiver.acknowledge()
-    assert bench.values() == [b"%d" % number for number in range(8)]
+        return bench.values() == [b"%d" % number for number in range(8)]
+
+    wait_for(all_came)
     bench.receiver.close()
 
 
@@ -111,8 +122,8 @@ def test_a_qos_0_message_goes_on_without_acknowledgement(broker: int) -> None:
     bench = Bench(broker)
     publish(broker, [b"{}"], qos=0)
     wait_for(lambda: bench.hold.taken)
-    assert bench.hold.taken[0][0].packet_id == 0
-    bench.hold.taken[0][1]()
+    assert bench.hold.taken[0].packet_id == 0
+    bench.settle()
     bench.receiver.acknowledge()
     assert bench.acknowledged() == 0
     bench.receiver.close()
@@ -128,3 +139,21 @@ def test_what_comes_while_stopping_waits_for_the_next_start(broker: int) -> None
     again = Bench(broker)
     wait_for(lambda: again.values() == [b"late"])
     again.receiver.close()
+
+
+def test_a_broker_that_refuses_is_told_and_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = Settings("127.0.0.1", "gw1", "k", mqtt_port=server.getsockname()[1])
+        receiver = Receiver(
+            settings, Hold(), lambda _: [], Metrics(CollectorRegistry()), pytest.fail
+        )
+        receiver.start()
+        for answer in (b"\x20\x03\x00\x87\x00", b"\x20\x03\x00\x86\x00"):
+            peer, _ = server.accept()
+            with peer:
+                assert peer.recv(1000).startswith(b"\x10")
+                peer.sendall(answer)
+    reasons = [record.getMessage() for record in caplog.records]
+    assert any("connection refused: Not authorized" in reason for reason in reasons)
+    wait_for(lambda: any("Bad user name or password" in r.getMessage() for r in caplog.records))
+    receiver.close()

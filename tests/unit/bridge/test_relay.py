@@ -1,15 +1,16 @@
 """What becomes of a message."""
 
+import pytest
 from bridge_bench import NOON, entry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.relay import KEPT_OF_TOO_LARGE, Record, to_dead_letter, to_record
+from bridge.relay import KEPT_OF_TOO_LARGE, Record, origin, to_dead_letter, to_record
 from bridge.spool_file import Entry
 
 
 def record(message: Entry, *, resent: bool = False) -> Record:
-    return to_record(message, "gw1", "a1b2", 7, resent=resent)
+    return to_record(message, origin("gw1", "a1b2"), 7, resent=resent)
 
 
 @given(st.binary(max_size=300))
@@ -20,15 +21,15 @@ def test_the_payload_is_never_touched(payload: bytes) -> None:
 def test_key_is_the_device_and_headers_tell_the_way() -> None:
     message = entry(b"{}", seq=42)._replace(topic=b"sensors/hall/d7/telemetry")
     assert record(message).key == b"d7"
-    assert record(message).headers == (
-        ("mqtt_topic", b"sensors/hall/d7/telemetry"),
+    assert record(message).headers == [
         ("gateway", b"gw1"),
+        ("spool_id", b"a1b2"),
+        ("mqtt_topic", b"sensors/hall/d7/telemetry"),
         ("received_ns", b"%d" % NOON),
         ("clock_quality", b"unsynchronised"),
-        ("spool_id", b"a1b2"),
         ("spool_seq", b"42"),
         ("spool_waiting", b"7"),
-    )
+    ]
 
 
 def test_what_is_known_of_the_clock_goes_along() -> None:
@@ -40,8 +41,10 @@ def test_what_is_known_of_the_clock_goes_along() -> None:
     assert found["resent"] == b"1"
 
 
-def test_key_is_the_whole_topic_when_it_names_no_device() -> None:
-    assert record(entry(b"")._replace(topic=b"other/d7")).key == b"other/d7"
+@pytest.mark.parametrize("topic", [b"other/d7", b"sensors/hall/\xff/telemetry"])
+def test_key_is_the_whole_topic_when_it_names_no_device(topic: bytes) -> None:
+    assert record(entry(b"")._replace(topic=topic)).key == topic
+    assert dict(record(entry(b"")._replace(topic=topic)).headers)["mqtt_topic"] == topic
 
 
 def test_dead_letter_keeps_the_record_and_says_why() -> None:

@@ -38,7 +38,7 @@ class Bench:
 
     def put(self, payload: bytes, packet_id: int = 0, **options: Any) -> None:
         message = arrival(payload, packet_id, **options)
-        self.spool.put(message, partial(self.settled.append, payload))
+        self.spool.put([message], partial(self.settled.append, payload))
 
     def fill(self, payloads: list[bytes]) -> None:
         """Put, and wait until it is on disk."""
@@ -103,7 +103,7 @@ def test_settled_only_when_another_connection_sees_it(tmp_path: Path) -> None:
             def settled(payload: bytes = payload) -> None:
                 seen.append(payload in on_disk(tmp_path))
 
-            bench.spool.put(arrival(payload), settled)
+            bench.spool.put([arrival(payload)], settled)
         wait_for(lambda: len(seen) == 20)
     assert all(seen)
 
@@ -139,7 +139,7 @@ spool = Spool(settings(Path(sys.argv[1])), Metrics(CollectorRegistry()))
 threading.Thread(target=spool.run, args=[lambda: None]).start()
 for number in itertools.count(int(sys.argv[2])):
     payload = b"%d" % number
-    spool.put(arrival(payload), lambda number=number: print(number, flush=True))
+    spool.put([arrival(payload)], lambda number=number: print(number, flush=True))
 """
 
 
@@ -174,6 +174,27 @@ def test_numbers_are_never_used_again(tmp_path: Path) -> None:
     file.write([arrival(b"c")], 2, 2)
     assert [entry.seq for entry in file.read(0, 10)] == [3]
     file.close()
+
+
+def test_what_is_read_from_memory_is_what_is_on_disk(tmp_path: Path) -> None:
+    file = SpoolFile(tmp_path / "spool.db", "boot")
+    sizes = [3, 1, 230, 1, 4200, 7]  # one group is more than memory keeps
+    for size in sizes:
+        known = [number % 3 == 0 for number in range(size)]
+        file.write([arrival(b"%d" % n)._replace(known=k) for n, k in enumerate(known)], 0, 0)
+    other = SpoolFile(tmp_path / "spool.db", "boot")  # which has nothing in memory
+    for after in (0, 2, 3, 233, 234, 4434, 4435, 4441, 4442, 9999):
+        expected = other.read(after, 10)
+        found = file.read(after, 10)
+        assert found == expected[: len(found)]
+        assert bool(found) == bool(expected)
+    stamp = past(60)
+    file.write([arrival(b"late", stamp=stamp)], 0, 0)
+    file.restamp(NOON, sent=0)
+    (restamped,) = file.read(file.last - 1, 1)
+    assert (restamped.received_ns, restamped.quality) == (NOON + stamp.uptime_ns, "corrected")
+    file.close()
+    other.close()
 
 
 def test_what_kafka_took_stays_for_the_replay_window_and_goes_then(
@@ -395,7 +416,7 @@ def test_what_comes_again_before_it_is_on_disk_is_stored_once(tmp_path: Path) ->
     spool = Spool(settings(tmp_path), Metrics(CollectorRegistry()))
     settled: list[int] = []
     for number in range(3):  # in one group, for nobody writes yet
-        spool.put(arrival(b"a", 7, repeated=number > 0), partial(settled.append, number))
+        spool.put([arrival(b"a", 7, repeated=number > 0)], partial(settled.append, number))
     thread = threading.Thread(target=spool.run, args=[lambda: None])
     thread.start()
     wait_for(lambda: settled == [0, 1, 2])

@@ -8,7 +8,7 @@ from bridge.watermarks import Number, Watermarks, read_number
 
 
 def number(device: str, seq: int) -> Number:
-    found = read_number(f"sensors/s/{device}/telemetry", b'{"seq":%d}' % seq)
+    found = read_number(f"sensors/s/{device}/telemetry".encode(), b'{"seq":%d}' % seq)
     assert found == (device, seq)
     return found
 
@@ -48,9 +48,9 @@ def test_devices_are_told_what_is_covered() -> None:
     ],
 )
 def test_what_has_no_number_is_passed_over(payload: bytes) -> None:
-    assert read_number("sensors/s/a/telemetry", payload) is None
-    assert read_number("another/topic", b'{"seq":1}') is None
+    assert read_number(b"sensors/s/a/telemetry", payload) is None
+    assert read_number(b"another/topic", b'{"seq":1}') is None
 
 
 def test_a_whole_number_may_have_a_point() -> None:
-    assert read_number("sensors/s/a/telemetry", b'{"seq":5.0}') == ("a", 5)
+    assert read_number(b"sensors/s/a/telemetry", b'{"seq":5.0}') == ("a", 5)

@@ -16,14 +16,14 @@ class Connections(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.window = AckWindow()
-        self.received: list[tuple[int, Pending]] = []
+        self.received: list[tuple[list[int], Pending]] = []
         self.acknowledged = 0
         self.ever: list[Pending] = []
 
-    @rule(packet_id=st.integers(1, 5))
-    def receive(self, packet_id: int) -> None:
-        pending = self.window.receive(packet_id)
-        self.received.append((packet_id, pending))
+    @rule(packet_ids=st.lists(st.integers(1, 5), max_size=3))
+    def receive(self, packet_ids: list[int]) -> None:
+        pending = self.window.receive(packet_ids)
+        self.received.append((packet_ids, pending))
         self.ever.append(pending)
 
     @rule(data=st.data())
@@ -39,22 +39,25 @@ class Connections(RuleBasedStateMachine):
 
     @rule()
     def release(self) -> None:
-        expected = []
-        for packet_id, pending in self.received[self.acknowledged :]:
+        expected: list[int] = []
+        while self.acknowledged < len(self.received):
+            packet_ids, pending = self.received[self.acknowledged]
             if not pending.settled:
                 break
-            expected.append(packet_id)
-        self.acknowledged += len(expected)
+            expected += packet_ids
+            self.acknowledged += 1
         assert self.window.release() == expected
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        assert len(self.window) == len(self.received) - self.acknowledged
+        waiting = self.received[self.acknowledged :]
+        assert len(self.window) == sum(len(packet_ids) for packet_ids, _ in waiting)
 
     def teardown(self) -> None:
         for _, pending in self.received:
             pending.settle()
-        left = [packet_id for packet_id, _ in self.received[self.acknowledged :]]
+        waiting = self.received[self.acknowledged :]
+        left = [packet_id for packet_ids, _ in waiting for packet_id in packet_ids]
         assert self.window.release() == left
 
 
@@ -66,7 +69,7 @@ def test_acknowledged_in_order_of_receipt_whatever_the_order_of_delivery(
     order: tuple[int, ...],
 ) -> None:
     window = AckWindow()
-    pending = [window.receive(packet_id) for packet_id in (11, 12, 13)]
+    pending = [window.receive([packet_id]) for packet_id in (11, 12, 13)]
     released: list[int] = []
     for index in order:
         pending[index].settle()
@@ -76,8 +79,8 @@ def test_acknowledged_in_order_of_receipt_whatever_the_order_of_delivery(
 
 def test_a_late_delivery_does_not_acknowledge_a_message_of_the_next_connection() -> None:
     window = AckWindow()
-    late = window.receive(1)
+    late = window.receive([1])
     window.reset()
-    window.receive(1)
+    window.receive([1])
     late.settle()
     assert window.release() == []
