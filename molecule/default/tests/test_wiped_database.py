@@ -88,7 +88,7 @@ def test_it_comes_back_to_the_row(hosts: dict[str, Host], pipeline: Pipeline, pl
 
     refused = play("playbooks/restore.yml")
     assert refused.returncode != 0
-    assert "has readings newer than this backup" in refused.stdout
+    assert "has readings newer than this backup" in refused.stdout + refused.stderr
     all_stored(pipeline, in_kafka)
 
     lost_at = datetime.now(UTC)
