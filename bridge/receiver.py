@@ -104,7 +104,6 @@ class Receiver:
                 self._closing.wait(wait)
                 wait = min(2 * wait, most)
                 continue
-            wait, _ = _RETRY_SECONDS
             try:
                 self._serve(connection)
             except OSError as error:

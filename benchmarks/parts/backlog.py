@@ -1,17 +1,15 @@
 """Days without an uplink: a million readings in the spool drain while new ones come."""
 
 import sqlite3
-import subprocess
-import sys
 import time
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks import relays
 from benchmarks.figures import Figure
-from benchmarks.load import Publisher
+from benchmarks.load import Publisher, send_from_another_process
 from benchmarks.options import Options
-from benchmarks.processes import Measured, running, wait_for
+from benchmarks.processes import Measured, wait_for
 from benchmarks.services import Tail, create_topic, kafka, mosquitto
 
 _READINGS = 1_000_000
@@ -36,7 +34,8 @@ def run(options: Options) -> list[Figure]:
             wait_for(lambda: _spooled(folder) >= count, "the spool", _MOST_SECONDS)
             publisher.close()
             before = bridge.resident_bytes()
-            with _live_load(folder, mqtt.port, first + count):
+            enough = _LIVE_RATE * _MOST_SECONDS
+            with send_from_another_process(mqtt.port, _LIVE_RATE, first + count, enough, folder):
                 broker.measured.go_on()
                 rate, peak = _drain(bridge, tail, count)
         tail.close()
@@ -61,14 +60,6 @@ def _warm_up(publisher: Publisher, tail: Tail) -> int:
 
     wait_for(arrives, "a reading in Kafka")
     return sent
-
-
-def _live_load(
-    folder: Path, port: int, first: int
-) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    load = ["--port", str(port), "--rate", str(_LIVE_RATE), "--first", str(first)]
-    enough = ["--count", str(_LIVE_RATE * _MOST_SECONDS), "--sent", str(folder / "sent.npy")]
-    return running([sys.executable, "-m", "benchmarks.load", *load, *enough], folder / "load.log")
 
 
 def _drain(bridge: Measured, tail: Tail, count: int) -> tuple[float, int]:
