@@ -51,7 +51,7 @@ def main() -> int:
         figures += found
     results = report.document(figures, machine, states)
     report.write(results)
-    for name, verdict in results["bars"].items():  # type: ignore[attr-defined]
+    for name, verdict in results["bars"].items():
         say(f"{name}: {verdict['ratio']:.2f}; {'holds' if verdict['holds'] else 'DOES NOT HOLD'}")
     if not options.no_page:
         images = report.plot(figures, report.PAGE.parent)

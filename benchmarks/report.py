@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import Bar, Figure
 from benchmarks.services import ROOT
@@ -50,7 +51,7 @@ def machine() -> dict[str, object]:
 
 def document(
     figures: Sequence[Figure], machine_: Mapping[str, object], parts: Mapping[str, object]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Return what results/bench.json holds."""
     by_name = {figure.name: figure for figure in figures}
     judged = {bar.name: bar.judge(by_name) for bar in BARS}
@@ -62,9 +63,9 @@ def document(
     }
 
 
-def page(results: Mapping[str, object], images: Sequence[str]) -> str:
+def page(results: Mapping[str, Any], images: Sequence[str]) -> str:
     """Return the page for people."""
-    machine_ = dict(results["machine"])  # type: ignore[call-overload]
+    machine_ = results["machine"]
     facts = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine_.items())
     lines = ["# Benchmarks", "", "Written by `python -m benchmarks`; every figure is in", ""]
     lines[-2] += " `results/bench.json`."
@@ -72,7 +73,7 @@ def page(results: Mapping[str, object], images: Sequence[str]) -> str:
         lines += ["**Preliminary: the machine had other work during this run.**", ""]
     lines += [f"{facts}.", "", "Median, and in brackets the lowest and the highest repeat.", ""]
     lines += ["| ratio | measured | bar | holds |", "|---|---|---|---|"]
-    for name, verdict in results["bars"].items():  # type: ignore[attr-defined]
+    for name, verdict in results["bars"].items():
         bounds = " ".join(
             f"{word} {verdict[key]}"
             for key, word in (("least", "≥"), ("most", "≤"))
@@ -81,7 +82,7 @@ def page(results: Mapping[str, object], images: Sequence[str]) -> str:
         spread = number(verdict["ratio"], verdict["low"], verdict["high"])
         lines.append(f"| {name} | {spread} | {bounds} | {'yes' if verdict['holds'] else 'no'} |")
     lines += ["", "| figure | value | unit | note |", "|---|---|---|---|"]
-    for name, figure in results["figures"].items():  # type: ignore[attr-defined]
+    for name, figure in results["figures"].items():
         value = "not measured"
         if figure["values"]:
             value = number(figure["median"], figure["low"], figure["high"])

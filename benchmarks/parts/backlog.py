@@ -9,6 +9,7 @@ from benchmarks import relays
 from benchmarks.figures import Figure
 from benchmarks.load import Publisher, send_from_another_process
 from benchmarks.options import Options
+from benchmarks.parts.relays import WARM_UP, warm_up
 from benchmarks.processes import Measured, wait_for
 from benchmarks.services import Tail, create_topic, kafka, mosquitto
 
@@ -28,14 +29,15 @@ def run(options: Options) -> list[Figure]:
         tail = Tail(broker, _TOPIC)
         with relays.bridge(folder, mqtt.port, broker.address, _TOPIC) as bridge:
             publisher = Publisher(mqtt.port)
-            first = _warm_up(publisher, tail)
+            warm_up(publisher, bridge, tail)
+            already = _spooled(folder)
             broker.measured.pause()
-            publisher.send_all(first, count)
-            wait_for(lambda: _spooled(folder) >= count, "the spool", _MOST_SECONDS)
+            publisher.send_all(WARM_UP, count)
+            wait_for(lambda: _spooled(folder) >= already + count, "the spool", _MOST_SECONDS)
             publisher.close()
             before = bridge.resident_bytes()
-            enough = _LIVE_RATE * _MOST_SECONDS
-            with send_from_another_process(mqtt.port, _LIVE_RATE, first + count, enough, folder):
+            first, enough = WARM_UP + count, _LIVE_RATE * _MOST_SECONDS
+            with send_from_another_process(mqtt.port, _LIVE_RATE, first, enough, folder):
                 broker.measured.go_on()
                 rate, peak = _drain(bridge, tail, count)
         tail.close()
@@ -46,20 +48,6 @@ def run(options: Options) -> list[Figure]:
         Figure("backlog.resident_before_mb", "MB", [before / 1e6], note),
         Figure("backlog.resident_peak_mb", "MB", [peak / 1e6], note),
     ]
-
-
-def _warm_up(publisher: Publisher, tail: Tail) -> int:
-    """Send until the bridge has subscribed and Kafka has something; return the next number."""
-    sent = 0
-
-    def arrives() -> bool:
-        nonlocal sent
-        publisher.send_all(sent, 1)
-        sent += 1
-        return tail.count() > 0
-
-    wait_for(arrives, "a reading in Kafka")
-    return sent
 
 
 def _drain(bridge: Measured, tail: Tail, count: int) -> tuple[float, int]:

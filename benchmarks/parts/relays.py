@@ -30,7 +30,7 @@ PROMPT: dict[str, Relay] = RELAYS | {
     "telegraf_text": relays.telegraf_to_kafka(relays.TEXT, flush="10ms", batch=100),
     "kcat": partial(relays.kcat, prompt=True),
 }
-_WARM_UP = 3000
+WARM_UP = 3000
 _READINGS = 200_000
 _BEYOND = 100  # readings that push the last ones out of a buffer between two programs
 _RATE = 1000
@@ -93,7 +93,7 @@ def drain(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str, 
         warm_up(publisher, measured, tail)
         start = tail.count()
         measured.pause()
-        publisher.send_all(_WARM_UP, count + _BEYOND)
+        publisher.send_all(WARM_UP, count + _BEYOND)
         cpu, written = measured.cpu_seconds(), measured.written_bytes()
         measured.go_on()
         begin = time.monotonic()
@@ -129,10 +129,10 @@ def latency(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str
         publisher.close()
         seen = _Seen(kafka_, topic)
         with send_from_another_process(
-            broker.port, _RATE, _WARM_UP, count + _BEYOND, folder
+            broker.port, _RATE, WARM_UP, count + _BEYOND, folder
         ) as sent:
             cpu = measured.cpu_seconds()
-            arrived = seen.collect(_WARM_UP, count, 30 + count / _RATE)
+            arrived = seen.collect(WARM_UP, count, 30 + count / _RATE)
             cpu = measured.cpu_seconds() - cpu
             took = (arrived - sent()[:count]) / 1e6
         tail.close()
@@ -154,8 +154,8 @@ def warm_up(publisher: Publisher, measured: Measured, tail: Tail) -> None:
 
     wait_for(arrives, "the first reading in Kafka")
     before = _settled(tail)
-    publisher.send_all(0, _WARM_UP)
-    wait_for(lambda: tail.count() - before >= _WARM_UP, "the warm-up in Kafka")
+    publisher.send_all(0, WARM_UP)
+    wait_for(lambda: tail.count() - before >= WARM_UP, "the warm-up in Kafka")
 
 
 def _settled(tail: Tail) -> int:

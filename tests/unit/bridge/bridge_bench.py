@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from paho.mqtt.client import Client, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
+from benchmarks.services import free_port, listens
 from bridge.clock import Stamp
 from bridge.settings import Settings
 from bridge.spool_file import Arrival, Entry
@@ -26,17 +26,6 @@ RAW = "sensor.raw"
 DEAD = "sensor.dead_letter"
 SECOND = 10**9
 NOON = 1_795_500_000 * SECOND  # a time in 2026
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
