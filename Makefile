@@ -42,7 +42,7 @@ fuzz: ## 10^6 bad payloads through the decoder: ARGS='--cases 100000 --seed 7'
 	@python -m tests.fuzz $(ARGS)
 
 bench: ## measure, beside the peers: ARGS='relays --scale 0.1 --repeats 1'
-	@python -m benchmarks $(ARGS)
+	@$(IN_HOSTS) python -m benchmarks $(ARGS)
 
 test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
 	@$(IN_HOSTS) sh tools/scenarios.sh default

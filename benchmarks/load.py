@@ -1,7 +1,7 @@
 """Readings over MQTT, by a publisher that costs little.
 
 As a program it sends at a steady rate, in a process of its own, and saves when each was sent:
-`python -m benchmarks.load --port P --rate R --count N --sent FILE`.
+`python -m benchmarks.load --rate R --count N --sent FILE`.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from benchmarks.services import ROOT
 from telemetry.reading import Reading, encode
 
 DEVICES = 50
-_CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05bench"
 _ACK_SIZE = 4
 _CHUNK = 500
 # So many PUBLISH may be without a PUBACK; more would only fill the broker's buffers.
@@ -33,19 +33,53 @@ _WINDOW = 20_000
 Times = npt.NDArray[np.int64]
 
 
-def reading(seq: int) -> tuple[str, bytes]:
+@dataclass(frozen=True)
+class Broker:
+    """Where the load goes, and as whom; without a user name as nobody.
+
+    Attributes:
+        fleet: name of devices that each count their own readings, as the ledger wants it; without
+            one all devices share one sequence.
+    """
+
+    port: int
+    host: str = "127.0.0.1"
+    username: str = ""
+    password_file: Path | None = None
+    fleet: str = ""
+
+    def arguments(self) -> list[str]:
+        """Return it as options of this program."""
+        given = [f"--port={self.port}", f"--host={self.host}", f"--fleet={self.fleet}"]
+        if self.password_file:
+            given += [f"--username={self.username}", f"--password-file={self.password_file}"]
+        return given
+
+    def connect(self) -> bytes:
+        """Return the CONNECT: MQTT 3.1.1, a session that ends with the connection."""
+        fields, flags = [b"bench"], 0x02
+        if self.password_file:
+            password = self.password_file.read_bytes().strip()
+            fields, flags = [*fields, self.username.encode(), password], 0xC2
+        texts = b"".join(struct.pack(">H", len(field)) + field for field in fields)
+        body = b"\x00\x04MQTT\x04" + bytes([flags, 0, 0]) + texts
+        return b"\x10" + bytes([len(body)]) + body  # below 128 bytes
+
+
+def reading(number: int, fleet: str = "") -> tuple[str, bytes]:
     """Return topic and payload (about 110 bytes) of a reading of one of the devices."""
-    device = f"bench-{seq % DEVICES:03d}"
+    device = f"{fleet or 'bench'}-{number % DEVICES:03d}"
+    seq = number // DEVICES if fleet else number
     now = datetime.now(UTC)
-    payload = encode(Reading(device, now, seq, 20 + seq % 100 / 10, 40 + seq % 200 / 10))
+    payload = encode(Reading(device, now, seq, 20 + number % 100 / 10, 40 + number % 200 / 10))
     return f"sensors/bench/{device}/telemetry", payload
 
 
-def packet(seq: int) -> bytes:
+def packet(number: int, fleet: str = "") -> bytes:
     """Return the PUBLISH of a reading: QoS 1, MQTT 3.1.1."""
-    topic, payload = reading(seq)
+    topic, payload = reading(number, fleet)
     name = topic.encode()
-    body = struct.pack(">H", len(name)) + name + struct.pack(">H", seq % 65_535 + 1) + payload
+    body = struct.pack(">H", len(name)) + name + struct.pack(">H", number % 65_535 + 1) + payload
     length = len(body)  # below 16,384: two bytes at most
     size = bytes([length]) if length < 128 else bytes([length % 128 | 128, length // 128])  # noqa: PLR2004
     return b"\x32" + size + body
@@ -54,11 +88,12 @@ def packet(seq: int) -> bytes:
 class Publisher:
     """One connection that publishes with QoS 1; a thread counts the PUBACKs."""
 
-    def __init__(self, port: int) -> None:
-        """Connect to the broker on this machine."""
-        self._socket = socket.create_connection(("127.0.0.1", port))
+    def __init__(self, broker: Broker) -> None:
+        """Connect."""
+        self._fleet = broker.fleet
+        self._socket = socket.create_connection((broker.host, broker.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(_CONNECT)
+        self._socket.sendall(broker.connect())
         answer = self._socket.recv(_ACK_SIZE, socket.MSG_WAITALL)
         if answer != b"\x20\x02\x00\x00":
             message = f"the broker does not let the load generator in: {answer!r}"
@@ -68,16 +103,16 @@ class Publisher:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def send(self, seq: int) -> None:
+    def send(self, number: int) -> None:
         """Send one reading now."""
-        self._socket.sendall(packet(seq))
+        self._socket.sendall(packet(number, self._fleet))
         self.sent += 1
 
     def send_all(self, first: int, count: int) -> None:
         """Send so many readings as fast as the broker takes them, and wait for the last PUBACK."""
         for start in range(first, first + count, _CHUNK):
             some = range(start, min(start + _CHUNK, first + count))
-            self._socket.sendall(b"".join(map(packet, some)))
+            self._socket.sendall(b"".join(packet(number, self._fleet) for number in some))
             self.sent += len(some)
             self.wait(_WINDOW)
         self.wait(0)
@@ -107,9 +142,9 @@ class Publisher:
             return
 
 
-def send_steadily(port: int, rate: float, first: int, count: int) -> Times:
+def send_steadily(broker: Broker, rate: float, first: int, count: int) -> Times:
     """Send readings at a rate; return when each was sent, ns since the epoch, shape (count,)."""
-    publisher = Publisher(port)
+    publisher = Publisher(broker)
     sent = np.zeros(count, dtype=np.int64)
     begin = time.monotonic()
     for number in range(count):
@@ -125,16 +160,15 @@ def send_steadily(port: int, rate: float, first: int, count: int) -> Times:
 
 @contextlib.contextmanager
 def send_from_another_process(
-    port: int, rate: float, first: int, count: int, folder: Path
+    broker: Broker, rate: float, first: int, count: int, folder: Path
 ) -> Iterator[Callable[[], Times]]:
     """Send readings at a rate from a process of its own, while the block goes on.
 
     Yields what waits for its end and returns when each reading was sent, as `send_steadily`.
     """
     file, log = folder / f"sent-{first}.npy", folder / "load.log"
-    numbers = {"--port": port, "--rate": rate, "--first": first, "--count": count}
-    arguments = [str(part) for pair in numbers.items() for part in pair]
-    command = [sys.executable, "-m", "benchmarks.load", *arguments, "--sent", str(file)]
+    numbers = [f"--rate={rate}", f"--first={first}", f"--count={count}", f"--sent={file}"]
+    command = [sys.executable, "-m", "benchmarks.load", *broker.arguments(), *numbers]
     with running(command, log, environment={"PYTHONPATH": str(ROOT)}) as process:
 
         def sent() -> Times:
@@ -156,13 +190,19 @@ def send_from_another_process(
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="of the broker (%(default)s)")
+    parser.add_argument("--port", type=int, default=1883, help="(%(default)s)")
+    parser.add_argument("--username", default="")
+    parser.add_argument("--password-file", type=Path)
+    parser.add_argument("--fleet", default="", help="name of devices that count for themselves")
     parser.add_argument("--rate", type=float, required=True, help="readings per second")
     parser.add_argument("--first", type=int, default=0, help="number of the first reading")
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--sent", type=Path, required=True, help="file for the times, .npy")
     options = parser.parse_args()
-    np.save(options.sent, send_steadily(options.port, options.rate, options.first, options.count))
+    named = (options.port, options.host, options.username, options.password_file, options.fleet)
+    sent = send_steadily(Broker(*named), options.rate, options.first, options.count)
+    np.save(options.sent, sent)
 
 
 if __name__ == "__main__":

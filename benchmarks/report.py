@@ -30,6 +30,22 @@ BARS = (
         "ingest.copy_1000.rows_per_second",
         least=0.75,
     ),
+    Bar("published → committed at 1,000/s, p50, ms", "chain.real-time_at_1000.p50_ms", most=15),
+    Bar("published → committed at 1,000/s, p99, ms", "chain.real-time_at_1000.p99_ms", most=40),
+    Bar(
+        "published → committed at 1,000/s, p99, real time / micro-batches",
+        "chain.real-time_at_1000.p99_ms",
+        "chain.micro-batch_at_1000.p99_ms",
+        most=0.05,
+    ),
+    Bar("published → committed at 10,000/s, p99, ms", "chain.real-time_at_10000.p99_ms", most=150),
+    Bar(
+        "from Kafka to the row, readings per second",
+        "chain.real-time_from_kafka.readings_per_second",
+        least=20_000,
+    ),
+    Bar("all services, resident, MB", "chain.real-time_at_1000.resident_mb", most=2684),
+    Bar("gateway, resident, MB", "chain.real-time_at_1000.gateway_resident_mb", most=105),
 )
 
 

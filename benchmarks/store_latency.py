@@ -12,28 +12,31 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.latencies import STAGES, histogram, percentiles
 from benchmarks.processes import wait_for
+from benchmarks.records import from_another_process
 from benchmarks.scratch import database, say
 from benchmarks.services import Service, create_topic, kafka
 from benchmarks.store_job import DEAD, RAW, StoreJob
-from spark_app.histogram import Histogram
 
 MODES = ("micro-batch", "real-time")
 # Until the JVM has compiled what matters.
 _WARM_UP_SECONDS = 30
 _WARM_UP_RATE = 1000
-_STAGES = ("mqtt_to_kafka", "kafka_to_spark", "spark_to_timescaledb", "total_pipeline_latency")
+# Names of processes of the job, and what their command lines have.
+_PROCESSES = {
+    "driver": "org.apache.spark.deploy.SparkSubmit",
+    "executor": "CoarseGrainedExecutorBackend",
+    "python": "pyspark.daemon",
+    "job": "job.py",
+}
 # As the role `kafka` has it: a record is stamped when it is appended.
 _AS_ON_HOSTS = {"message.timestamp.type": "LogAppendTime"}
-_FIGURES = """
-SELECT bucket_index, bucket_count, min_ms, max_ms, sum_ms, negative_count FROM pipeline_kpi
-WHERE metric_name = %s AND time >= %s AND time < %s
-"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -94,32 +97,27 @@ def _at_rate(job: StoreJob, rate: int, options: argparse.Namespace) -> dict[str,
         cpu, end = _cpu_seconds(job) - cpu, datetime.now(UTC)
     time.sleep(3)
     figures: dict[str, Any] = {"mode": job.mode, "rate": rate}
-    for stage in _STAGES:
-        histogram = Histogram()
-        for indexes, counts, least, greatest, total, negative in job.ask(
-            _FIGURES, stage, start, end
-        ):
-            buckets = dict(zip(indexes, counts, strict=True))
-            micros = [round(1000 * value) for value in (total, least, greatest)]
-            histogram.add(Histogram(buckets, micros[0], micros[1], micros[2], negative))
-        figures[stage] = {
-            f"p{share:g}": round(histogram.percentile(share / 100) / 1000, 2)
-            for share in (50, 95, 99)
-        } | {"max": round((histogram.greatest or 0) / 1000, 2), "samples": histogram.samples}
+    for stage in STAGES:
+        found = histogram(job.ask, stage, start, end)
+        figures[stage] = {name: round(value, 2) for name, value in percentiles(found).items()}
+        figures[stage] |= {
+            "max": round((found.greatest or 0) / 1000, 2),
+            "samples": found.samples,
+        }
+    figures["resident_mb"] = {
+        name: round(sum(map(_resident_mb, job.pids(sign)))) for name, sign in _PROCESSES.items()
+    }
     figures["cpu_us_per_reading"] = round(1e6 * cpu / (rate * options.seconds), 1)
     say(json.dumps(figures))
     return figures
 
 
-@contextmanager
-def _load(broker: Service, mode: str, rate: int, seconds: int) -> Iterator[None]:
-    command = [sys.executable, "-c", _PRODUCE, broker.address, f"{mode}-{RAW}"]
-    with subprocess.Popen([*command, str(rate), str(seconds)]) as process:
-        try:
-            yield
-            process.wait(seconds + 30)
-        finally:
-            process.kill()
+def _load(
+    broker: Service, mode: str, rate: int, seconds: int
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    # Each load has devices of its own, as each counts from 0.
+    fleet = f"{mode}-{time.time():.0f}"
+    return from_another_process(broker.address, f"{mode}-{RAW}", rate, rate * seconds, fleet)
 
 
 def _cpu_seconds(job: StoreJob) -> float:
@@ -130,35 +128,14 @@ def _cpu_seconds(job: StoreJob) -> float:
     return total
 
 
+def _resident_mb(pid: int) -> float:
+    # What several processes share counts once.
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    return int(text.partition("\nPss:")[2].split()[0]) * 1024 / 1e6
+
+
 def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return dict(text.split("=", 1) for text in texts)
-
-
-# A process of its own, as it takes a processor's fifth at 5,000 readings/s.
-_PRODUCE = """
-import itertools, json, sys, time
-from confluent_kafka import Producer
-address, topic, rate, seconds = *sys.argv[1:3], float(sys.argv[3]), float(sys.argv[4])
-producer = Producer({"bootstrap.servers": address, "linger.ms": 1, "acks": "all"})
-start = time.time()
-for number in itertools.count():
-    due = start + number / rate
-    if due > start + seconds:
-        break
-    while (left := due - time.time()) > 0:
-        producer.poll(0)
-        time.sleep(min(left, 0.001))
-    now = time.time_ns()
-    device = f"bench-{number % 50:03d}"
-    value = json.dumps({"device_id": device, "ts": now / 1e9, "seq": now // 1000,
-                        "temperature": 20 + number % 100 / 10, "humidity": 40 + number % 200 / 10})
-    headers = {"mqtt_topic": f"sensors/bench/{device}/telemetry", "gateway": "bench",
-               "received_ns": str(now), "clock_quality": "synchronised", "clock_offset_ns": "0",
-               "clock_error_ns": "50000", "spool_id": "bench", "spool_seq": str(number),
-               "spool_waiting": "0"}
-    producer.produce(topic, value, device, headers=headers)
-producer.flush()
-"""
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class Forwarder:
                 # Only the Kafka broker is to judge what is too large. A batch stays within
                 # batch.size, which every broker takes by default.
                 "message.max.bytes": 16 * 1024 * 1024,
-                "queue.buffering.max.kbytes": 128 * 1024,
+                "queue.buffering.max.kbytes": 32 * 1024,
                 "topic.metadata.propagation.max.ms": _TOPIC_MISSING_SECONDS * 1000,
                 "reconnect.backoff.max.ms": 5000,
                 # A router on the way that forgets a connection says nothing to either end; with

@@ -145,6 +145,7 @@ class RealTimeStore:
             "raw_topic": settings.raw_topic,
             "dead_letter_topic": settings.dead_letter_topic,
             "late_after_seconds": str(settings.late_after_seconds),
+            "device_refresh_seconds": str(settings.device_refresh_seconds),
             "group_ms": str(settings.store_group_ms),
             "buffer_rows": str(settings.store_buffer_rows),
         }

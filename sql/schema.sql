@@ -325,9 +325,9 @@ CREATE TABLE public.pipeline_kpi (
     CONSTRAINT pipeline_kpi_samples_check CHECK ((samples > 0))
 );
 
-COMMENT ON TABLE public.pipeline_kpi IS 'Latency of the pipeline''s stages, one row per stage and batch, and the gateways'' clocks, one row per metric, gateway and batch. Only rows that were new in the batch count.';
+COMMENT ON TABLE public.pipeline_kpi IS 'Latency of the pipeline''s stages, one row per stage and micro-batch, or (real time) second, and the gateways'' clocks, one row per metric, gateway and batch or second. Only rows that were new count.';
 
-COMMENT ON COLUMN public.pipeline_kpi."time" IS 'When the batch was committed, taken after the commit returned.';
+COMMENT ON COLUMN public.pipeline_kpi."time" IS 'When the last of the row''s transactions was committed; taken after the commit had returned.';
 
 COMMENT ON COLUMN public.pipeline_kpi.metric_name IS 'mqtt_to_kafka: appended - captured; kafka_to_spark: read - appended; spark_to_timescaledb: committed - read; total_pipeline_latency: committed - captured. gateway_clock_offset: how far the gateway''s clock is from true time, gateway_clock_error: how sure that is, as chrony on the gateway has it.';
 
@@ -396,9 +396,9 @@ CREATE TABLE public.processing_metrics (
     spool_records bigint
 );
 
-COMMENT ON TABLE public.processing_metrics IS 'One row per query and batch of the streaming job; a batch that ran again after a failure has one more.';
+COMMENT ON TABLE public.processing_metrics IS 'Figures of the streaming job''s queries: one row per micro-batch, and one more for a batch that ran again after a failure; of the query store in real time one row per second and batch.';
 
-COMMENT ON COLUMN public.processing_metrics."time" IS 'When the batch was triggered.';
+COMMENT ON COLUMN public.processing_metrics."time" IS 'When the batch was triggered, or (real time) the second began.';
 
 COMMENT ON COLUMN public.processing_metrics.query IS 'store or archive.';
 
@@ -416,7 +416,7 @@ COMMENT ON COLUMN public.processing_metrics.rows_rejected IS 'Records that are n
 
 COMMENT ON COLUMN public.processing_metrics.bytes IS 'Bytes of the payloads read.';
 
-COMMENT ON COLUMN public.processing_metrics.committed_at IS 'When the last of the batch''s transactions, or uploads, had returned.';
+COMMENT ON COLUMN public.processing_metrics.committed_at IS 'When the last of the row''s transactions, or uploads, had returned.';
 
 COMMENT ON COLUMN public.processing_metrics.trigger_ms IS 'Whole batch, ms; the columns up to commit_offsets_ms are Spark''s figures for its phases.';
 
@@ -502,7 +502,7 @@ CREATE VIEW public.reading_times AS
     quality_flags
    FROM public.sensor_data d;
 
-COMMENT ON VIEW public.reading_times IS 'The five times of each reading: captured, received, appended, read, committed. committed_at is that of the whole batch, and null where the batch''s figures are missing.';
+COMMENT ON VIEW public.reading_times IS 'The five times of each reading: captured, received, appended, read, committed. committed_at is that of the whole batch, in real time up to a second late (pipeline_kpi is exact), and null where the figures are missing.';
 
 CREATE TABLE public.retention (
     relation text NOT NULL,

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from simulator.replay import slug
 from tools.hops import DEMO, HOPS, ROOT, Hops, System
+from tools.usage import look
 
 RATE = int(os.environ.get("DEMO_RATE", "200"))
 SECONDS = int(os.environ.get("DEMO_SECONDS", "30"))
@@ -39,18 +40,6 @@ ARTIFACTS = (
         ),
     ),
     ("3.14", ("bridge", "database")),
-)
-UNITS = {
-    "gw1": ("mosquitto", "mqtt-bridge"),
-    "core1": ("kafka", "minio", "spark-master", "spark-worker", "streaming-job"),
-    "db1": ("postgresql@18-main",),
-}
-# Resident memory of all processes of a unit, in kB.
-MEMORY = (
-    "for u in {units}; do g=$(systemctl show -P ControlGroup $u); s=0; "
-    "for p in $(find /sys/fs/cgroup$g -name cgroup.procs -exec cat {{}} +); do "
-    "r=$(awk '/^VmRSS/{{print $2}}' /proc/$p/status); s=$((s + ${{r:-0}})); done; "
-    "echo $u $s; done"
 )
 
 
@@ -195,19 +184,6 @@ def replay(demo: System, hops: Hops) -> dict[str, Any]:
     return {"file": file.name, "rows": len(rows), "stored": len(stored), "equal": equal}
 
 
-def memory() -> dict[str, float]:
-    """Resident memory of each service in MB."""
-    found = {}
-    for host, units in UNITS.items():
-        script = MEMORY.format(units=" ".join(units))
-        command = ["podman", "exec", f"edge-demo-{host}", "sh", "-c", script]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        for line in output.splitlines():
-            unit, kilobytes = line.split()
-            found[f"{host} {unit}"] = round(int(kilobytes) / 1024, 1)
-    return found
-
-
 def wait_for(what: str, ready: Callable[[], T], seconds: int = 120) -> T:
     """Tries until it works; the last error is shown when time is up."""
     deadline = time.monotonic() + seconds
@@ -249,7 +225,7 @@ def main() -> None:
             report.replay = replay(demo, hops)
     else:
         say(f"   no recordings in {RECORDINGS}, so none is replayed (DEMO_RECORDINGS=folder)")
-    report.memory_mb = memory()
+    report.memory_mb = {name: used.resident_mb for name, used in look().items()}
     (RESULTS / "demo.json").write_text(json.dumps(report.__dict__, indent=2, ensure_ascii=False))
     finish(demo, report)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import relays
 from benchmarks.figures import Figure
-from benchmarks.load import Publisher, send_from_another_process
+from benchmarks.load import Broker, Publisher, send_from_another_process
 from benchmarks.options import Options
 from benchmarks.parts.relays import WARM_UP, warm_up
 from benchmarks.processes import Measured, wait_for
@@ -28,7 +28,7 @@ def run(options: Options) -> list[Figure]:
         create_topic(broker, _TOPIC)
         tail = Tail(broker, _TOPIC)
         with relays.bridge(folder, mqtt.port, broker.address, _TOPIC) as bridge:
-            publisher = Publisher(mqtt.port)
+            publisher = Publisher(Broker(mqtt.port))
             warm_up(publisher, bridge, tail)
             already = _spooled(folder)
             broker.measured.pause()
@@ -37,7 +37,7 @@ def run(options: Options) -> list[Figure]:
             publisher.close()
             before = bridge.resident_bytes()
             first, enough = WARM_UP + count, _LIVE_RATE * _MOST_SECONDS
-            with send_from_another_process(mqtt.port, _LIVE_RATE, first, enough, folder):
+            with send_from_another_process(Broker(mqtt.port), _LIVE_RATE, first, enough, folder):
                 broker.measured.go_on()
                 rate, peak = _drain(bridge, tail, count)
         tail.close()

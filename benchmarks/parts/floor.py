@@ -18,7 +18,7 @@ import psycopg2
 
 from benchmarks import relays
 from benchmarks.figures import Figure, percentile
-from benchmarks.load import Publisher, send_from_another_process
+from benchmarks.load import Broker, Publisher, send_from_another_process
 from benchmarks.options import Options
 from benchmarks.processes import wait_for
 from benchmarks.services import MissingError, Service, dsn, mosquitto, postgres
@@ -94,7 +94,7 @@ def _measure(
         )
         work.start()
         _await_reader(broker.port, address)
-        with send_from_another_process(broker.port, rate, _FIRST, count, folder) as sent:
+        with send_from_another_process(Broker(broker.port), rate, _FIRST, count, folder) as sent:
             sent_at = sent()
             work.join(60)
         if not committed:
@@ -105,7 +105,7 @@ def _measure(
 
 
 def _await_reader(port: int, address: str) -> None:
-    publisher = Publisher(port)
+    publisher = Publisher(Broker(port))
 
     def arrives() -> bool:
         publisher.send_all(publisher.sent, 1)

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks import relays
 from benchmarks.figures import Figure, percentile
-from benchmarks.load import Publisher, Times, send_from_another_process
+from benchmarks.load import Broker, Publisher, Times, send_from_another_process
 from benchmarks.options import Options
 from benchmarks.processes import Measured, wait_for
 from benchmarks.services import MissingError, Service, Tail, create_topic, kafka, mosquitto
@@ -89,7 +89,7 @@ def drain(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str, 
         mosquitto(folder / "mosquitto") as broker,
         relay(folder, broker.port, kafka_.address, topic) as measured,
     ):
-        publisher = Publisher(broker.port)
+        publisher = Publisher(Broker(broker.port))
         warm_up(publisher, measured, tail)
         start = tail.count()
         measured.pause()
@@ -124,12 +124,12 @@ def latency(relay: Relay, folder: Path, kafka_: Service, count: int) -> dict[str
         mosquitto(folder / "mosquitto-latency") as broker,
         relay(folder, broker.port, kafka_.address, topic) as measured,
     ):
-        publisher = Publisher(broker.port)
+        publisher = Publisher(Broker(broker.port))
         warm_up(publisher, measured, tail)
         publisher.close()
         seen = _Seen(kafka_, topic)
         with send_from_another_process(
-            broker.port, _RATE, WARM_UP, count + _BEYOND, folder
+            Broker(broker.port), _RATE, WARM_UP, count + _BEYOND, folder
         ) as sent:
             cpu = measured.cpu_seconds()
             arrived = seen.collect(WARM_UP, count, 30 + count / _RATE)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks import relays
 from benchmarks.figures import Figure
-from benchmarks.load import Publisher, send_from_another_process
+from benchmarks.load import Broker, Publisher, send_from_another_process
 from benchmarks.options import Options
 from benchmarks.parts.relays import warm_up
 from benchmarks.services import PERSISTENT, Service, Tail, create_topic, kafka, mosquitto
@@ -46,12 +46,12 @@ def _measure(folder: Path, broker: Service, rate: float, count: int) -> dict[str
         mosquitto(folder / "mosquitto", PERSISTENT) as mqtt,
         relays.bridge(folder, mqtt.port, broker.address, folder.name) as bridge,
     ):
-        publisher = Publisher(mqtt.port)
+        publisher = Publisher(Broker(mqtt.port))
         warm_up(publisher, bridge, tail)
         publisher.close()
         services = {"bridge": bridge, "mosquitto": mqtt.measured}
         before = {name: each.written_bytes() for name, each in services.items()}
-        with send_from_another_process(mqtt.port, rate, 0, count, folder) as sent:
+        with send_from_another_process(Broker(mqtt.port), rate, 0, count, folder) as sent:
             sent()
         time.sleep(_AFTER_SECONDS)
         written = {name: each.written_bytes() - before[name] for name, each in services.items()}

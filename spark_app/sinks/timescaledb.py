@@ -1,4 +1,4 @@
-"""Store readings in TimescaleDB: COPY into a staging table, then one idempotent INSERT."""
+"""Store readings in TimescaleDB, each once: by COPY, or where one was there before, by INSERT."""
 
 import io
 import time
@@ -22,7 +22,7 @@ _STAGING = """
 CREATE TEMPORARY TABLE staging ON COMMIT DELETE ROWS
 AS SELECT * FROM sensor_data WITH NO DATA
 """
-_COPY = f"COPY staging ({_COLUMNS}) FROM STDIN (FORMAT csv)"
+_COPY = f"COPY {{}} ({_COLUMNS}) FROM STDIN (FORMAT csv)"
 _INSERT = f"""
 INSERT INTO sensor_data ({_COLUMNS}) SELECT {_COLUMNS} FROM staging
 ON CONFLICT (device_id, time, seq) DO NOTHING
@@ -194,15 +194,8 @@ class TimescaleWriter:
         connection = _connection(self.database)
         try:
             with connection.cursor() as cursor:
-                cursor.copy_expert(_COPY, _csv(readings))
-                cursor.execute(_INSERT)
-                inserted = np.array(cursor.fetchall(), dtype=np.int64).reshape(-1, 2)
-                own = len(inserted)
-                if own < readings.num_rows:
-                    cursor.execute(_COUNT_OWN)
-                    own = cursor.fetchone()[0]
-                    cursor.execute(_NOTE_DUPLICATES)
-                new = readings.filter(pa.array(_is_in(readings, inserted)))
+                is_new, own = _insert(cursor, readings)
+                new = readings.filter(pa.array(is_new))
                 late = new.filter(pa.array(self._is_late(new)))
                 for statement, values in [*((_NOTE, note) for note in _late(late)), *besides]:
                     cursor.execute(statement, values)
@@ -214,7 +207,7 @@ class TimescaleWriter:
             raise
         outcome.committed_ns = time.time_ns()
         outcome.stored += own
-        outcome.inserted += len(inserted)
+        outcome.inserted += new.num_rows
         outcome.duplicate += readings.num_rows - own
         outcome.late += late.num_rows
         _measure(new, outcome)
@@ -223,6 +216,33 @@ class TimescaleWriter:
         age = _micros(readings, "appended_at") - _micros(readings, "time")
         believed: npt.NDArray[np.bool_] = readings["clock_believed"].to_numpy()
         return (age > self.late_after_seconds * 1e6) & believed
+
+
+def _insert(cursor: Any, readings: pa.Table) -> tuple[npt.NDArray[np.bool_], int]:  # noqa: ANN401
+    """Insert what is new, at the beginning of a transaction.
+
+    Returns:
+        For each reading whether it is new, and how many readings are in the table by their own
+        record, these and those of an earlier run.
+    """
+    text = _csv(readings)
+    try:
+        # Half the work of what follows; the key refuses all if one of them was stored before.
+        cursor.copy_expert(_COPY.format("sensor_data"), text)
+    except require("psycopg2.errors", PACKAGE).UniqueViolation:
+        cursor.connection.rollback()
+    else:
+        return np.ones(readings.num_rows, dtype=np.bool_), readings.num_rows
+    text.seek(0)
+    cursor.copy_expert(_COPY.format("staging"), text)
+    cursor.execute(_INSERT)
+    inserted = np.array(cursor.fetchall(), dtype=np.int64).reshape(-1, 2)
+    own = len(inserted)
+    if own < readings.num_rows:
+        cursor.execute(_COUNT_OWN)
+        own = int(cursor.fetchone()[0])
+        cursor.execute(_NOTE_DUPLICATES)
+    return _is_in(readings, inserted), own
 
 
 def _measure(new: pa.Table, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""The tests of the schema (tests/sql), on this host's server."""
+"""The tests that need a TimescaleDB (tests/sql, the store query's), on this host's server."""
 
 import os
 import secrets
@@ -32,12 +32,16 @@ def admin_dsn(host: Host) -> Iterator[str]:
     host.check_output(f"{psql} 'DROP ROLE edge_test_admin'")
 
 
-def test_migrations_and_latency_statistics(host: Host, admin_dsn: str) -> None:
+@pytest.mark.parametrize(
+    "tests",
+    ["tests/sql", "tests/spark/test_store_writer.py", "tests/spark/test_store_contract.py"],
+)
+def test_with_this_server(host: Host, admin_dsn: str, tests: str) -> None:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MOLECULE")},
         "EDGE_TEST_DSN": admin_dsn,
         "EDGE_TEST_PG_DUMP": f"podman exec {host.backend.name} pg_dump",
     }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/sql"]
-    result = subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=600)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests]
+    result = subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=900)
     assert result.returncode == 0

@@ -1,6 +1,5 @@
 package edge.telemetry.store;
 
-import java.nio.ByteBuffer;
 import java.sql.Connection;
 import java.sql.PreparedStatement;
 import java.sql.ResultSet;
@@ -17,8 +16,6 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ExecutionException;
-import org.postgresql.PGConnection;
-import org.postgresql.copy.CopyIn;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -30,21 +27,17 @@ import org.slf4j.LoggerFactory;
  * counts is only taken from records behind the place that the database has.
  */
 final class Session implements AutoCloseable {
-    // A device's site, room and model are those of now: it takes no restart to add one.
+    private static final String STAGING =
+            "CREATE TEMPORARY TABLE staging ON COMMIT DELETE ROWS AS SELECT %s FROM sensor_data"
+                            .formatted(ReadingCopy.COLUMNS)
+                    + " WITH NO DATA";
     private static final String INSERT =
             """
-            INSERT INTO sensor_data (time, device_id, seq, temperature, humidity, dew_point,
-                absolute_humidity, measurements, site, room, model, gateway, quality_flags,
-                sensor_ts, received_at, appended_at, read_at, batch_id, kafka_partition,
-                kafka_offset)
-            SELECT s.time, s.device_id, s.seq, s.temperature, s.humidity, s.dew_point,
-                s.absolute_humidity, s.measurements, coalesce(d.site, s.topic_site), d.room,
-                d.model, s.gateway, string_to_array(s.flags, ','), s.sensor_ts, s.received_at,
-                s.appended_at, s.read_at, ?, s.kafka_partition, s.kafka_offset
-            FROM staging AS s LEFT JOIN devices AS d ON d.device_id = s.device_id
+            INSERT INTO sensor_data (%1$s) SELECT %1$s FROM staging
             ON CONFLICT (device_id, time, seq) DO NOTHING
             RETURNING kafka_partition, kafka_offset
-            """;
+            """
+                    .formatted(ReadingCopy.COLUMNS);
     // Rows that are there by this very record, from an earlier run, are no duplicates.
     private static final String FIND_DUPLICATES =
             """
@@ -69,6 +62,8 @@ final class Session implements AutoCloseable {
 
     private static final Logger LOG = LoggerFactory.getLogger(Session.class);
     private static final int MOST_REASON = 200;
+    // Where a copy came, more are likely, and an attempt in vain costs as much as another.
+    private static final int GROUPS_TO_CHECK = 50;
 
     /** Spark's batch, by the number that it has among all of this query. */
     record Batch(long id, String runId) {}
@@ -89,7 +84,8 @@ final class Session implements AutoCloseable {
 
     private final StoreSettings settings;
     private final DeadLetters deadLetters;
-    private final StagingCopy copy = new StagingCopy();
+    private final ReadingCopy copy = new ReadingCopy();
+    private final Devices devices;
     private final Map<Integer, Place> places = new HashMap<>();
     private Connection connection;
     private PreparedStatement insert;
@@ -98,9 +94,11 @@ final class Session implements AutoCloseable {
     private volatile Batch nextBatch;
     private Batch batch;
     private long lastBegan;
+    private int groupsToCheck;
 
     Session(StoreSettings settings) {
         this.settings = settings;
+        devices = new Devices(settings.deviceRefreshNanos());
         deadLetters = new DeadLetters(settings);
     }
 
@@ -139,6 +137,7 @@ final class Session implements AutoCloseable {
                 notes.add(record, "rejected", record.appendedAt());
             }
         }
+        devices.refresh(connection);
         List<Reading> inserted = insertWithoutRefused(readings, tally, notes);
         notes.write(connection, batch.id());
         Map<Integer, Place> moved = movePlaces(tally);
@@ -169,7 +168,7 @@ final class Session implements AutoCloseable {
         Connection opened = settings.connect("streaming-job store");
         connection = opened;
         try (Statement statement = opened.createStatement()) {
-            statement.execute(StagingCopy.TABLE);
+            statement.execute(STAGING);
         }
         opened.commit();
         insert = opened.prepareStatement(INSERT);
@@ -203,6 +202,18 @@ final class Session implements AutoCloseable {
             return readings;
         }
         try {
+            if (mayAllBeNew(readings)) {
+                return copyAsNew(readings, tally, notes);
+            }
+        } catch (SQLException error) {
+            if (!isRefusal(error)) {
+                throw error;
+            }
+            // One is there already, or is refused: the longer way tells.
+            connection.rollback();
+            groupsToCheck = GROUPS_TO_CHECK;
+        }
+        try {
             return insert(readings, tally, notes);
         } catch (SQLException error) {
             if (!isRefusal(error)) {
@@ -212,6 +223,24 @@ final class Session implements AutoCloseable {
             connection.rollback();
             return insertByHalves(readings, error, tally, notes);
         }
+    }
+
+    private boolean mayAllBeNew(List<Reading> readings) {
+        if (groupsToCheck > 0) {
+            groupsToCheck--;
+            return false;
+        }
+        return readings.stream()
+                .noneMatch(reading -> places.get(reading.partition()).isPast(reading.offset()));
+    }
+
+    /** Half the work of `insert`; the key refuses all if one of them was stored before. */
+    private List<Reading> copyAsNew(List<Reading> readings, Tally tally, LedgerNotes notes)
+            throws SQLException {
+        copy.into("sensor_data", connection, readings, devices, batch.id());
+        readings.forEach(reading -> noteIfLate(reading, tally, notes));
+        tally.stored += readings.size();
+        return readings;
     }
 
     /** Halves readings until those that the database refuses are alone. */
@@ -244,8 +273,7 @@ final class Session implements AutoCloseable {
 
     private List<Reading> insert(List<Reading> readings, Tally tally, LedgerNotes notes)
             throws SQLException {
-        copy(readings);
-        insert.setLong(1, batch.id());
+        copy.into("staging", connection, readings, devices, batch.id());
         Set<Origin> origins = origins(insert);
         Set<Origin> duplicates =
                 origins.size() == readings.size() ? Set.of() : origins(findDuplicates);
@@ -255,10 +283,7 @@ final class Session implements AutoCloseable {
             boolean isCounted = !places.get(reading.partition()).isPast(reading.offset());
             if (origins.contains(origin)) {
                 inserted.add(reading);
-                if (reading.isLate(settings.lateAfterMicros())) {
-                    tally.late++;
-                    notes.add(reading, "late", reading.time());
-                }
+                noteIfLate(reading, tally, notes);
             } else if (duplicates.contains(origin) && isCounted) {
                 notes.add(reading, "duplicate", reading.time());
             }
@@ -268,11 +293,11 @@ final class Session implements AutoCloseable {
         return inserted;
     }
 
-    private void copy(List<Reading> readings) throws SQLException {
-        ByteBuffer rows = copy.encode(readings);
-        CopyIn stream = connection.unwrap(PGConnection.class).getCopyAPI().copyIn(StagingCopy.COPY);
-        stream.writeToCopy(rows.array(), 0, rows.position());
-        stream.endCopy();
+    private void noteIfLate(Reading reading, Tally tally, LedgerNotes notes) {
+        if (reading.isLate(settings.lateAfterMicros())) {
+            tally.late++;
+            notes.add(reading, "late", reading.time());
+        }
     }
 
     private static Set<Origin> origins(PreparedStatement statement) throws SQLException {

@@ -16,6 +16,7 @@ import org.postgresql.Driver;
  * @param deadLetterTopic topic of the records that are no readings
  * @param lateAfterMicros a reading that Kafka appends longer after its capture counts as late
  * @param groupMillis least time between the starts of two transactions of a task
+ * @param deviceRefreshNanos time between two looks at the table of devices
  * @param bufferRows most rows that wait for a transaction; then the task waits
  */
 record StoreSettings(
@@ -27,6 +28,7 @@ record StoreSettings(
         String deadLetterTopic,
         long lateAfterMicros,
         long groupMillis,
+        long deviceRefreshNanos,
         int bufferRows)
         implements Serializable {
 
@@ -39,8 +41,9 @@ record StoreSettings(
                 required(values, "bootstrap_servers"),
                 required(values, "raw_topic"),
                 required(values, "dead_letter_topic"),
-                Math.round(Double.parseDouble(required(values, "late_after_seconds")) * 1e6),
+                Math.round(seconds(values, "late_after_seconds") * 1e6),
                 Long.parseLong(required(values, "group_ms")),
+                Math.round(seconds(values, "device_refresh_seconds") * 1e9),
                 Integer.parseInt(required(values, "buffer_rows")));
     }
 
@@ -64,6 +67,10 @@ record StoreSettings(
     @Override
     public String toString() {
         return url + " as " + user;
+    }
+
+    private static double seconds(Map<String, String> values, String name) {
+        return Double.parseDouble(required(values, name));
     }
 
     private static String required(Map<String, String> values, String name) {

@@ -28,6 +28,7 @@ final class TestDatabase {
                                 "raw_topic", "raw",
                                 "dead_letter_topic", "dead",
                                 "late_after_seconds", "600",
+                                "device_refresh_seconds", "60",
                                 "group_ms", "1",
                                 "buffer_rows", "100"));
     }

@@ -2,36 +2,51 @@ package edge.telemetry.store;
 
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.sql.Connection;
+import java.sql.SQLException;
 import java.util.List;
+import org.postgresql.PGConnection;
+import org.postgresql.copy.CopyIn;
 
 /**
- * Rows in PostgreSQL's binary format of COPY (its manual, "COPY", "Binary Format"): big-endian;
- * each field is its length in bytes, -1 for null, and its value.
+ * Readings as rows of sensor_data in PostgreSQL's binary format of COPY (its manual, "COPY", "Binary
+ * Format"): big-endian; each field is its length in bytes, -1 for null, and its value.
  */
-final class StagingCopy {
-    static final String TABLE =
+final class ReadingCopy {
+    static final String COLUMNS =
             """
-            CREATE TEMPORARY TABLE staging (time timestamptz, device_id text, seq bigint,
-                temperature float8, humidity float8, dew_point float8, absolute_humidity float8,
-                measurements jsonb, topic_site text, gateway text, flags text,
-                sensor_ts timestamptz, received_at timestamptz, appended_at timestamptz,
-                read_at timestamptz, kafka_partition integer, kafka_offset bigint)
-            ON COMMIT DELETE ROWS
-            """;
-    static final String COPY = "COPY staging FROM STDIN (FORMAT binary)";
+            time, device_id, seq, temperature, humidity, dew_point, absolute_humidity, measurements,
+            site, room, model, gateway, quality_flags, sensor_ts, received_at, appended_at, read_at,
+            batch_id, kafka_partition, kafka_offset""";
 
-    private static final short FIELDS = 17;
+    private static final short FIELDS = 20;
     private static final byte[] SIGNATURE =
             "PGCOPY\n\377\r\n\0".getBytes(StandardCharsets.ISO_8859_1);
     // From 1970 to 2000, where PostgreSQL's microseconds begin.
     private static final long EPOCH_MICROS = 946_684_800_000_000L;
     private static final byte JSONB_VERSION = 1;
+    // Of pg_type.
+    private static final int TEXT_OID = 25;
     private static final int FIRST_SIZE = 64 * 1024;
 
     private ByteBuffer buffer = ByteBuffer.allocate(FIRST_SIZE);
 
-    /** Returns the rows' bytes, from 0 to the position, in a buffer that the next call uses. */
-    ByteBuffer encode(List<Reading> readings) {
+    /** Copies readings into a table that has the columns. */
+    void into(
+            String table,
+            Connection connection,
+            List<Reading> readings,
+            Devices devices,
+            long batchId)
+            throws SQLException {
+        encode(readings, devices, batchId);
+        String copy = "COPY %s (%s) FROM STDIN (FORMAT binary)".formatted(table, COLUMNS);
+        CopyIn stream = connection.unwrap(PGConnection.class).getCopyAPI().copyIn(copy);
+        stream.writeToCopy(buffer.array(), 0, buffer.position());
+        stream.endCopy();
+    }
+
+    private void encode(List<Reading> readings, Devices devices, long batchId) {
         buffer.clear();
         buffer.put(SIGNATURE).putInt(0).putInt(0);
         for (Reading reading : readings) {
@@ -45,20 +60,23 @@ final class StagingCopy {
             real(reading.dewPoint());
             real(reading.absoluteHumidity());
             json(reading.measurements());
-            text(reading.topicSite());
+            Devices.Device device = devices.of(reading.deviceId());
+            text(device.site() == null ? reading.topicSite() : device.site());
+            text(device.room());
+            text(device.model());
             text(reading.gateway());
-            text(reading.qualityFlags());
+            texts(reading.qualityFlags());
             time(reading.sensorTs());
             time(reading.receivedAt());
             time(reading.appendedAt());
             time(reading.readAt());
+            number(batchId);
             need(2 * Integer.BYTES);
             buffer.putInt(Integer.BYTES).putInt(reading.partition());
             number(reading.offset());
         }
         need(Short.BYTES);
         buffer.putShort((short) -1);
-        return buffer;
     }
 
     private void time(Long micros) {
@@ -86,6 +104,25 @@ final class StagingCopy {
         byte[] bytes = value.getBytes(StandardCharsets.UTF_8);
         need(Integer.BYTES + bytes.length);
         buffer.putInt(bytes.length).put(bytes);
+    }
+
+    /** An array: dimensions, whether there are nulls, type, size, first index, values. */
+    private void texts(String joined) {
+        if (joined == null) {
+            number(null);
+            return;
+        }
+        String[] values = joined.isEmpty() ? new String[0] : joined.split(",");
+        need(6 * Integer.BYTES);
+        int start = buffer.position();
+        buffer.putInt(0).putInt(values.length == 0 ? 0 : 1).putInt(0).putInt(TEXT_OID);
+        if (values.length > 0) {
+            buffer.putInt(values.length).putInt(1);
+        }
+        for (String value : values) {
+            text(value);
+        }
+        buffer.putInt(start, buffer.position() - start - Integer.BYTES);
     }
 
     private void json(String value) {

@@ -1,0 +1,192 @@
+"""The whole chain on the demo's hosts: from a sensor's send to the committed row, and its costs.
+
+The hosts are made or brought up to date first, with the store query in one mode, then in the other.
+"""
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.figures import Figure
+from benchmarks.latencies import histogram, percentiles
+from benchmarks.load import Broker, send_from_another_process
+from benchmarks.options import Options
+from benchmarks.processes import wait_for
+from benchmarks.records import from_another_process
+from benchmarks.scratch import say
+from tools.hops import BUCKET, DEMO, ROOT, Hops, System
+from tools.usage import UNITS, Usage, look
+
+# The mode that is the default comes last, and stays.
+_RATES = {"micro-batch": (100, 500, 1000, 5000), "real-time": (100, 500, 1000, 5000, 10_000)}
+_COST_RATE = 1000
+_SECONDS = 12  # measured at each rate
+_LEAD_SECONDS = 4  # before that at the same rate: caches fill, what lagged catches up
+_WARM_UP = (1000, 40)  # readings per second, seconds: the JVMs compile what matters
+_DRAINED = 600_000
+_MOST_SECONDS = 240
+_JOB = ["podman", "exec", "edge-demo-core1", "systemctl"]
+_PLACE = (
+    "SELECT coalesce(sum(next_offset), 0)::bigint FROM kafka_position WHERE topic = 'sensor.raw'"
+)
+
+
+def run(options: Options) -> list[Figure]:
+    """Measure each mode at each rate, its cost at one, and how fast it empties Kafka."""
+    figures: dict[str, list[float]] = {}
+    hops: Hops | None = None
+    for mode, rates in _RATES.items():
+        _deploy(mode)
+        hops = hops or Hops(System.demo())
+        _send(hops, _WARM_UP[0], max(5, int(_WARM_UP[1] * options.scale)), options.folder)
+        before = _archive(hops)
+        for repeat in range(options.repeats):
+            for rate in rates:
+                say(f"chain: {mode}, {rate}/s, {repeat + 1} of {options.repeats}")
+                found = _at_rate(hops, rate, options)
+                for name, value in found.items():
+                    figures.setdefault(f"chain.{mode}_at_{rate}.{name}", []).append(value)
+        for name, value in _archived(before, _archive(hops)).items():
+            figures[f"chain.{mode}_archive.{name}"] = [value]
+        drained = _drain(hops, options.scaled(_DRAINED))
+        figures[f"chain.{mode}_from_kafka.readings_per_second"] = [drained]
+    return [Figure(name, _unit(name), values) for name, values in figures.items()]
+
+
+def _deploy(mode: str) -> None:
+    """Make the demo's hosts what they are, with the store query in that mode."""
+    say(f"chain: the demo's hosts, {mode}")
+    # An object of the archive covers a minute, as it does elsewhere.
+    chosen = {"streaming_job_store_mode": mode, "streaming_job_archive_trigger": "1 minute"}
+    for playbook in ("molecule/shared/create.yml", "molecule/shared/prepare.yml", "site.yml"):
+        done = subprocess.run(
+            ["ansible-playbook", "-i", DEMO, playbook, "-e", json.dumps(chosen)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            message = f"{playbook} failed on the demo's hosts: {done.stdout[-2000:]}"
+            raise RuntimeError(message)
+
+
+def _at_rate(hops: Hops, rate: int, options: Options) -> dict[str, float]:
+    """Return latencies in ms; at one rate also what the chain costs."""
+    seconds = max(3, int(_SECONDS * options.scale))
+    with _load(hops, rate, _LEAD_SECONDS + seconds, options.folder) as fleet:
+        time.sleep(_LEAD_SECONDS)
+        used, start = look(), datetime.now(UTC)
+        time.sleep(seconds)
+        end, using = datetime.now(UTC), look()
+    begin = time.monotonic()
+    _await(hops, fleet, rate * (_LEAD_SECONDS + seconds))
+    behind = time.monotonic() - begin
+    found = percentiles(histogram(hops.query, "total_pipeline_latency", start, end))
+    stored = percentiles(histogram(hops.query, "mqtt_to_kafka", start, end))
+    figures = {f"{name}_ms": value for name, value in found.items()}
+    figures |= {f"to_kafka_{name}_ms": value for name, value in stored.items()}
+    figures["behind_at_the_end_s"] = behind
+    if rate == _COST_RATE:
+        figures |= _costs(used, using, rate * seconds)
+    return figures
+
+
+def _costs(before: dict[str, Usage], after: dict[str, Usage], readings: int) -> dict[str, float]:
+    """Return processor time per reading, µs, and memory, MB: of each service, and of all."""
+    cpu = {
+        name: 1e6 * (after[name].cpu_seconds - before[name].cpu_seconds) / readings
+        for name in after
+    }
+    resident = {name: used.resident_mb for name, used in after.items()}
+    gateway = sum(resident[f"gw1 {unit}"] for unit in UNITS["gw1"])
+    figures = {"cpu_us_per_reading": sum(cpu.values()), "resident_mb": sum(resident.values())}
+    figures["gateway_resident_mb"] = gateway
+    for name in after:
+        unit = name.split()[1].partition("@")[0]
+        figures[f"{unit}_cpu_us_per_reading"] = cpu[name]
+        figures[f"{unit}_resident_mb"] = resident[name]
+    return figures
+
+
+def _send(hops: Hops, rate: int, seconds: int, folder: Path) -> None:
+    """Send at a rate, and wait for the rows."""
+    with _load(hops, rate, seconds, folder) as fleet:
+        pass
+    _await(hops, fleet, rate * seconds)
+
+
+@contextmanager
+def _load(hops: Hops, rate: int, seconds: int, folder: Path) -> Iterator[str]:
+    """Send while the block goes on; yield the name of the fleet, wait for the last reading."""
+    system = hops.system
+    fleet = f"bench-{time.time():.0f}"
+    broker = Broker(1883, system.gateway, "devices", system.secrets / "mqtt_devices", fleet)
+    with send_from_another_process(broker, rate, 0, rate * seconds, folder) as sent:
+        yield fleet
+        sent()
+
+
+def _await(hops: Hops, fleet: str, count: int) -> None:
+    """Wait until the database has so many readings of a fleet."""
+    devices, pause = fleet + "-%", 0.2
+
+    def is_there() -> bool:
+        time.sleep(pause)
+        found = hops.query("SELECT count(*) FROM sensor_data WHERE device_id LIKE %s", devices)
+        return int(found[0][0]) >= count
+
+    wait_for(is_there, f"{count} readings of {fleet} in the database", _MOST_SECONDS)
+
+
+def _drain(hops: Hops, count: int) -> float:
+    """Stop the job, fill Kafka, start the job; return readings per second once they come."""
+    say(f"chain: {count} readings wait in Kafka")
+    subprocess.run([*_JOB, "stop", "streaming-job"], check=True)
+    try:
+        first, fleet = _place(hops), f"drain-{time.time():.0f}"
+        kafka = f"{hops.system.core}:9092"
+        with from_another_process(kafka, "sensor.raw", 0, count, fleet):
+            pass
+    finally:
+        subprocess.run([*_JOB, "start", "streaming-job"], check=True)
+    # The first tenth is the start, and the JVMs' compilers.
+    wait_for(lambda: _place(hops) >= first + count // 10, "the job to go on", _MOST_SECONDS)
+    begin, done = time.monotonic(), _place(hops)
+    wait_for(lambda: _place(hops) >= first + count, "Kafka to be empty", _MOST_SECONDS)
+    return (first + count - done) / (time.monotonic() - begin)
+
+
+def _place(hops: Hops) -> int:
+    return int(hops.query(_PLACE)[0][0])
+
+
+def _archive(hops: Hops) -> tuple[int, int, int]:
+    """Return objects, bytes and rows of the archive."""
+    rows = hops.minio()
+    pages = hops.objects.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    sizes = [item["Size"] for page in pages for item in page.get("Contents", [])]
+    return len(sizes), sum(sizes), rows
+
+
+def _archived(before: tuple[int, int, int], after: tuple[int, int, int]) -> dict[str, float]:
+    objects, size, rows = (b - a for a, b in zip(before, after, strict=True))
+    return {"bytes_per_reading": size / rows, "readings_per_object": rows / objects}
+
+
+def _unit(name: str) -> str:
+    for ending, unit in (
+        ("_ms", "ms"),
+        ("_s", "s"),
+        ("_mb", "MB"),
+        ("cpu_us_per_reading", "µs"),
+        ("bytes_per_reading", "B"),
+        ("_per_second", "1/s"),
+    ):
+        if name.endswith(ending):
+            return unit
+    return ""
