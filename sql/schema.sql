@@ -5,6 +5,24 @@ CREATE EXTENSION IF NOT EXISTS timescaledb WITH SCHEMA public;
 
 COMMENT ON EXTENSION timescaledb IS 'Enables scalable inserts and complex queries for time-series data (Apache 2 Edition)';
 
+CREATE FUNCTION public.anomaly_threshold_of(the_device text, the_quantity text, the_kind text) RETURNS double precision
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT coalesce((
+        SELECT t.factor
+        FROM anomaly_threshold AS t LEFT JOIN devices AS d ON d.device_id = the_device
+        WHERE (t.device_id IS NULL OR t.device_id = the_device)
+            AND (t.room IS NULL OR t.room = d.room)
+            AND (t.model IS NULL OR t.model = d.model)
+            AND (t.quantity IS NULL OR t.quantity = the_quantity)
+            AND (t.kind IS NULL OR t.kind = the_kind)
+        ORDER BY t.device_id IS NULL, t.room IS NULL, t.model IS NULL, t.factor DESC
+        LIMIT 1
+    ), 1.0)
+$$;
+
+COMMENT ON FUNCTION public.anomaly_threshold_of(the_device text, the_quantity text, the_kind text) IS 'Least score at which an anomaly of this kind is stored.';
+
 CREATE FUNCTION public.get_pipeline_latency_stats(time_window interval DEFAULT '00:02:00'::interval) RETURNS TABLE(stage text, avg_ms double precision, min_ms double precision, max_ms double precision, p50_ms double precision, p95_ms double precision, p99_ms double precision, samples bigint)
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -106,6 +124,24 @@ $$;
 
 COMMENT ON FUNCTION public.latency_bucket_ms(bucket integer) IS 'Value in ms that stands for a bucket. The histogram follows DDSketch (Masson, Rim and Lee: DDSketch, a fast and fully-mergeable quantile sketch with relative-error guarantees, PVLDB 12, 2019) with gamma = 1.02, on microseconds: a latency of x >= 1 µs is in bucket 1 + ceil(ln(x) / ln(gamma)), one below zero in the bucket of the opposite sign, zero in bucket 0. 2 * gamma^i / (gamma + 1) is then at most (gamma - 1) / (gamma + 1) = 0.99 % from every value of bucket 1 + i.';
 
+CREATE FUNCTION public.mark_false_alarm(the_device text, the_quantity text, the_kind text, the_time timestamp with time zone) RETURNS double precision
+    LANGUAGE sql
+    AS $$
+    WITH marked AS (
+        UPDATE anomalies SET verdict = 'false_alarm'
+        WHERE device_id = the_device AND quantity = the_quantity AND kind = the_kind
+            AND time = the_time
+        RETURNING score
+    )
+    INSERT INTO anomaly_threshold AS t (device_id, quantity, kind, factor)
+    SELECT the_device, the_quantity, the_kind, 1.1 * score FROM marked
+    ON CONFLICT (device_id, room, model, quantity, kind) DO UPDATE
+    SET factor = greatest(t.factor, excluded.factor)
+    RETURNING factor
+$$;
+
+COMMENT ON FUNCTION public.mark_false_alarm(the_device text, the_quantity text, the_kind text, the_time timestamp with time zone) IS 'Say that an alarm was none: the device''s threshold of its kind rises above its score. Returns the new one; no row: there was no such anomaly.';
+
 CREATE FUNCTION public.note_pipeline_kpi_changed() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -129,19 +165,35 @@ CREATE FUNCTION public.note_sensor_data_changed() RETURNS trigger
     END
     $$;
 
-CREATE TABLE public.device_life (
+CREATE TABLE public.anomalies (
+    "time" timestamp with time zone NOT NULL,
     device_id text NOT NULL,
-    life integer NOT NULL,
-    begin_time timestamp with time zone NOT NULL,
-    newest_time timestamp with time zone NOT NULL,
-    seen int8multirange NOT NULL
+    quantity text NOT NULL,
+    kind text NOT NULL,
+    value double precision,
+    expected_low double precision,
+    expected_high double precision,
+    score double precision NOT NULL,
+    detector_version integer NOT NULL,
+    found_at timestamp with time zone DEFAULT now() NOT NULL,
+    verdict text,
+    CONSTRAINT anomalies_kind_check CHECK ((kind = ANY (ARRAY['outlier'::text, 'level_shift'::text, 'drift'::text, 'stuck'::text, 'noise_change'::text, 'impossible'::text, 'silence'::text]))),
+    CONSTRAINT anomalies_verdict_check CHECK ((verdict = ANY (ARRAY['true'::text, 'false_alarm'::text])))
 );
 
-COMMENT ON TABLE public.device_life IS 'Numbers (seq) of the readings that arrived. A device that begins to count anew begins a new life.';
+COMMENT ON TABLE public.anomalies IS 'Anomalies of readings. A batch that runs again finds its own.';
 
-COMMENT ON COLUMN public.device_life.begin_time IS 'When its first reading was captured.';
+COMMENT ON COLUMN public.anomalies."time" IS 'Of the reading that gave the alarm; of a silence, when it had lasted too long.';
 
-COMMENT ON COLUMN public.device_life.newest_time IS 'When its newest reading was captured.';
+COMMENT ON COLUMN public.anomalies.quantity IS 'temperature (°C), humidity (% RH); all: it concerns the device.';
+
+COMMENT ON COLUMN public.anomalies.expected_low IS 'Least value that would not have been far from the expected one, in the quantity''s unit.';
+
+COMMENT ON COLUMN public.anomalies.expected_high IS 'Greatest such value.';
+
+COMMENT ON COLUMN public.anomalies.score IS 'Strength in default thresholds: 1 is just an anomaly.';
+
+COMMENT ON COLUMN public.anomalies.verdict IS 'What people say of it; null: nothing yet.';
 
 CREATE TABLE public.devices (
     device_id text NOT NULL,
@@ -162,6 +214,62 @@ COMMENT ON COLUMN public.devices.site IS 'Site; where it is null, the one of the
 COMMENT ON COLUMN public.devices.model IS 'Model of the sensor.';
 
 COMMENT ON COLUMN public.devices.gateway IS 'Gateway that the device usually publishes to.';
+
+CREATE VIEW public.anomalies_in_rooms AS
+ SELECT a."time",
+    a.device_id,
+    a.quantity,
+    a.kind,
+    a.value,
+    a.expected_low,
+    a.expected_high,
+    a.score,
+    a.detector_version,
+    a.found_at,
+    a.verdict,
+    d.site,
+    d.room,
+    d.gateway,
+    n.neighbours,
+    n.agreeing
+   FROM ((public.anomalies a
+     LEFT JOIN public.devices d ON ((d.device_id = a.device_id)))
+     CROSS JOIN LATERAL ( SELECT (count(*))::integer AS neighbours,
+            (count(*) FILTER (WHERE (EXISTS ( SELECT
+                   FROM public.anomalies b
+                  WHERE ((b.device_id = o.device_id) AND (b.quantity = a.quantity) AND (b.kind = ANY (ARRAY['outlier'::text, 'level_shift'::text, 'drift'::text])) AND ((b."time" >= (a."time" - '00:10:00'::interval)) AND (b."time" <= (a."time" + '00:10:00'::interval))))))))::integer AS agreeing
+           FROM public.devices o
+          WHERE ((o.site = d.site) AND (o.room = d.room) AND (o.device_id <> a.device_id))) n);
+
+COMMENT ON VIEW public.anomalies_in_rooms IS 'Anomalies with how many other devices the room has, and how many of them deviated in the same quantity within ten minutes.';
+
+CREATE TABLE public.anomaly_threshold (
+    device_id text,
+    room text,
+    model text,
+    quantity text,
+    kind text,
+    factor double precision NOT NULL,
+    CONSTRAINT anomaly_threshold_factor_check CHECK ((factor > (0)::double precision))
+);
+
+COMMENT ON TABLE public.anomaly_threshold IS 'Thresholds other than the default. A null matches all; of the rows that match, the one that names the device counts before room before model, then the highest factor.';
+
+COMMENT ON COLUMN public.anomaly_threshold.factor IS 'Least score to be stored; infinity switches the kind off.';
+
+CREATE TABLE public.device_life (
+    device_id text NOT NULL,
+    life integer NOT NULL,
+    begin_time timestamp with time zone NOT NULL,
+    newest_time timestamp with time zone NOT NULL,
+    seen int8multirange NOT NULL
+);
+
+COMMENT ON TABLE public.device_life IS 'Numbers (seq) of the readings that arrived. A device that begins to count anew begins a new life.';
+
+COMMENT ON COLUMN public.device_life.begin_time IS 'When its first reading was captured.';
+
+COMMENT ON COLUMN public.device_life.newest_time IS 'When its newest reading was captured.';
 
 CREATE TABLE public.kafka_position (
     topic text NOT NULL,
@@ -577,6 +685,12 @@ CREATE TABLE public.sensor_data_changed (
 
 COMMENT ON TABLE public.sensor_data_changed IS 'Minutes with readings that sensor_data_1m has not yet seen; device_id null: of any device. Emptied by python -m sql.maintain.';
 
+ALTER TABLE ONLY public.anomalies
+    ADD CONSTRAINT anomalies_pkey PRIMARY KEY (device_id, quantity, kind, "time");
+
+ALTER TABLE ONLY public.anomaly_threshold
+    ADD CONSTRAINT anomaly_threshold_device_id_room_model_quantity_kind_key UNIQUE NULLS NOT DISTINCT (device_id, room, model, quantity, kind);
+
 ALTER TABLE ONLY public.device_life
     ADD CONSTRAINT device_life_pkey PRIMARY KEY (device_id, life);
 
@@ -609,6 +723,8 @@ ALTER TABLE ONLY public.sensor_data_1m
 
 ALTER TABLE ONLY public.sensor_data
     ADD CONSTRAINT sensor_data_pkey PRIMARY KEY (device_id, "time", seq);
+
+CREATE INDEX anomalies_time ON public.anomalies USING btree ("time" DESC);
 
 CREATE INDEX ledger_gap_device ON public.ledger_gap USING btree (device_id, life);
 

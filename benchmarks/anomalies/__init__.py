@@ -1,0 +1,1 @@
+"""The anomaly detector beside others: NAB, faults of known truth, recorded rooms."""
