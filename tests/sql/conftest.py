@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg2
 import pytest
@@ -21,8 +22,8 @@ def admin_dsn() -> str:
     return dsn
 
 
-@pytest.fixture
-def empty_dsn(admin_dsn: str) -> Iterator[str]:
+@contextmanager
+def scratch_database(admin_dsn: str) -> Iterator[str]:
     """Yield the DSN of an empty database with TimescaleDB, as a role that only owns it."""
     name = f"edge_test_{secrets.token_hex(4)}"
     password = secrets.token_hex(16)
@@ -48,6 +49,13 @@ def empty_dsn(admin_dsn: str) -> Iterator[str]:
             cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(identifier))
             cursor.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(identifier))
         admin.close()
+
+
+@pytest.fixture
+def empty_dsn(admin_dsn: str) -> Iterator[str]:
+    """Yield the DSN of an empty database with TimescaleDB, as a role that only owns it."""
+    with scratch_database(admin_dsn) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Grafana's dashboards, in Python; `python -m dashboards` makes the JSON of role grafana."""
