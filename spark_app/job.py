@@ -120,7 +120,8 @@ def _keepers(
     archive = BatchHandler(
         "archive",
         Checkpoint(checkpoints / "archive"),
-        ArchiveWriter(objects),
+        # Only with micro-batches the same Python processes also store.
+        ArchiveWriter(objects, is_patient=settings.store_mode == "real-time"),
         objects.ensure_bucket,
         lambda: (next_offsets(objects, topic), 0),
         devices,

@@ -26,6 +26,7 @@ _RATES = {"micro-batch": (100, 500, 1000, 5000), "real-time": (100, 500, 1000, 5
 _COST_RATE = 1000
 _SECONDS = 12  # measured at each rate
 _LEAD_SECONDS = 4  # before that at the same rate: caches fill, what lagged catches up
+_FIGURES_SECONDS = 2  # in real time they are written each second
 _WARM_UP = (1000, 40)  # readings per second, seconds: the JVMs compile what matters
 _DRAINED = 600_000
 _MOST_SECONDS = 240
@@ -82,10 +83,13 @@ def _at_rate(hops: Hops, rate: int, options: Options) -> dict[str, float]:
         time.sleep(_LEAD_SECONDS)
         used, start = look(), datetime.now(UTC)
         time.sleep(seconds)
-        end, using = datetime.now(UTC), look()
+        using = look()
     begin = time.monotonic()
     _await(hops, fleet, rate * (_LEAD_SECONDS + seconds))
     behind = time.monotonic() - begin
+    time.sleep(_FIGURES_SECONDS)
+    # To the last reading, else one that comes late would not count.
+    end = datetime.now(UTC)
     found = percentiles(histogram(hops.query, "total_pipeline_latency", start, end))
     stored = percentiles(histogram(hops.query, "mqtt_to_kafka", start, end))
     figures = {f"{name}_ms": value for name, value in found.items()}

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 JOB = """
 import json
 import os
@@ -119,3 +121,8 @@ def test_daemons_run_as_spark(host: Host) -> None:
     for unit in ("spark-master", "spark-worker"):
         pid = host.check_output(f"systemctl show --property=MainPID --value {unit}")
         assert host.check_output(f"stat -c %U /proc/{pid}") == "spark"
+
+
+def test_the_units_are_confined(host: Host) -> None:
+    for unit in ("spark-master", "spark-worker"):
+        assert exposure(host, unit) <= 2.0

@@ -6,6 +6,8 @@ import time
 
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 TOPIC = "sensors/lab/probe/telemetry"
 PRODUCE = """
 import sys
@@ -75,3 +77,7 @@ def test_secrets_are_not_in_the_command_line(host: Host) -> None:
     assert "only-for-this-test-host" not in host.check_output(
         "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
     )
+
+
+def test_the_unit_is_confined(host: Host) -> None:
+    assert exposure(host, "streaming-job") <= 2.0
