@@ -1,9 +1,9 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile backup restore chaos fuzz bench test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
-ROLES := artifact systemd_service python_app base kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job
+ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters monitoring grafana
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,12 +44,23 @@ fuzz: ## 10^6 bad payloads through the decoder: ARGS='--cases 100000 --seed 7'
 bench: ## measure, beside the peers: ARGS='relays --scale 0.1 --repeats 1'
 	@$(IN_HOSTS) python -m benchmarks $(ARGS)
 
+bench-anomalies: ## the anomaly detector beside others: ARGS='--days 60 --data DIR'
+	@python -m benchmarks.anomalies $(ARGS)
+
 test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
 	@$(IN_HOSTS) sh tools/scenarios.sh default
 	pytest tests/demo
 
 test-full: test ## the same and the scenarios that take long
 	@$(IN_HOSTS) sh tools/scenarios.sh single_node
+
+audit: ## look the locked packages up among known vulnerabilities (asks PyPI)
+	@for lock in requirements/*.txt roles/artifact/files/locks/*.txt; do \
+	  echo "audit: $$lock"; pip-audit --strict --progress-spinner=off --disable-pip --require-hashes -r $$lock || failed=1; \
+	done; [ -z "$$failed" ]
+
+sbom: ## a bill of materials (CycloneDX) for each kind of host, in build/sbom
+	@python -m tools.sbom $(ARGS)
 
 lint: ## ruff, mypy, yamllint, ansible-lint
 	ruff check .

@@ -1,4 +1,4 @@
-"""What the MQTT broker says of itself: how many messages it has dropped."""
+"""What the MQTT broker says of itself: its clients and messages, and how many it has dropped."""
 
 import contextlib
 import logging
@@ -11,15 +11,16 @@ from bridge import log
 from bridge.metrics import Metrics
 from bridge.settings import Settings
 
+PREFIX = "$SYS/broker/"
 # Mosquitto counts there what a full queue did not take, since it started. mosquitto(8), $SYS.
-DROPPED_TOPIC = "$SYS/broker/publish/messages/dropped"
+DROPPED_TOPIC = f"{PREFIX}publish/messages/dropped"
 
 
 class BrokerWatch:
     """Listens on a connection of its own, since the bridge's session keeps all that it is sent.
 
-    That the broker is away is the receiver's to tell. One that publishes no such figure, or does
-    not let this user read it, leaves the metric at zero.
+    That the broker is away is the receiver's to tell. One that publishes no such figures, or does
+    not let this user read them, leaves the metrics at zero.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -33,7 +34,8 @@ class BrokerWatch:
         if settings.mqtt_username:
             client.username_pw_set(settings.mqtt_username, settings.mqtt_password or None)
         client.reconnect_delay_set(min_delay=1, max_delay=30)
-        client.on_connect = lambda client, *_: client.subscribe(DROPPED_TOPIC, qos=0)
+        topics = [DROPPED_TOPIC, *(PREFIX + name for name in metrics.broker_figures)]
+        client.on_connect = lambda client, *_: client.subscribe([(topic, 0) for topic in topics])
         client.on_message = self._on_message
         self._client = client
 
@@ -51,7 +53,11 @@ class BrokerWatch:
 
     def _on_message(self, _client: Client, _userdata: Any, message: MQTTMessage) -> None:  # noqa: ANN401
         with contextlib.suppress(ValueError):
-            self.note(int(message.payload))
+            figure = int(message.payload)
+            if message.topic == DROPPED_TOPIC:
+                self.note(figure)
+            else:
+                self._metrics.broker_figures[message.topic.removeprefix(PREFIX)].set(figure)
 
     def note(self, dropped: int) -> None:
         """Take the broker's count, and tell where it has grown."""

@@ -1,10 +1,13 @@
 """What the bridge counts, for Prometheus."""
 
+from importlib.metadata import PackageNotFoundError, version
+
 from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
     Gauge,
+    Info,
     disable_created_metrics,
     start_http_server,
 )
@@ -25,6 +28,11 @@ class Metrics:
         def gauge(name: str, what: str) -> Gauge:
             return Gauge(name, what, registry=registry)
 
+        build = Info("bridge_build", "Version of the bridge", registry=registry)
+        try:
+            build.info({"version": version("edge-telemetry")})
+        except PackageNotFoundError:
+            build.info({"version": "a work tree"})
         self.received = counter("bridge_received", "Messages received from MQTT")
         self.forwarded = counter("bridge_forwarded", "Records that Kafka reported as delivered")
         self.acknowledged = counter("bridge_acknowledged", "Messages acknowledged to MQTT")
@@ -32,6 +40,17 @@ class Metrics:
         self.broker_dropped = counter(
             "bridge_broker_dropped", "Messages that the MQTT broker dropped, by its own count"
         )
+        # By Mosquitto's own names, below $SYS/broker/; mosquitto(8).
+        self.broker_figures = {
+            topic: gauge(f"bridge_broker_{name}", what)
+            for topic, name, what in (
+                ("clients/connected", "clients", "Clients connected to the MQTT broker"),
+                ("messages/received", "received", "Packets that it received since its start"),
+                ("messages/sent", "sent", "Packets that it sent since its start"),
+                ("store/messages/count", "stored", "Messages that it holds, retained ones too"),
+                ("store/messages/bytes", "stored_bytes", "Bytes of these messages"),
+            )
+        }
         self.in_flight = gauge("bridge_in_flight", "Messages received and not yet acknowledged")
         self.mqtt_connected = gauge("bridge_mqtt_connected", "1 while subscribed at the broker")
         self.spool_records = gauge("bridge_spool_records", "Messages that Kafka does not have")

@@ -47,6 +47,20 @@ def test_what_a_full_queue_dropped_is_counted_and_told(
     assert "mosquitto_max_queued_bytes" in caplog.text
 
 
+def test_brokers_figures_are_shown(tmp_path: Path) -> None:
+    with mosquitto(tmp_path, "sys_interval 1") as port:
+        registry = CollectorRegistry()
+        watch = BrokerWatch(settings(tmp_path, mqtt_port=port), Metrics(registry))
+        watch.start()
+        publish(port, [b"%d" % number for number in range(20)])
+        try:
+            wait_for(lambda: (registry.get_sample_value("bridge_broker_received") or 0) >= 20)
+            wait_for(lambda: registry.get_sample_value("bridge_broker_clients") == 1)
+        finally:
+            watch.close()
+    assert (registry.get_sample_value("bridge_broker_sent") or 0) > 0
+
+
 @pytest.mark.parametrize(
     ("figures", "count", "lines"),
     [

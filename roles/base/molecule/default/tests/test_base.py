@@ -1,9 +1,12 @@
 """What every host has."""
 
+import subprocess
 import time
 
 import pytest
 from testinfra.host import Host
+
+from tools.exposure import exposure
 
 
 def test_clock_is_watched(host: Host) -> None:
@@ -40,3 +43,31 @@ def test_journal_is_bounded(host: Host) -> None:
     assert "SystemMaxUse=200M" in host.check_output(
         "systemd-analyze cat-config systemd/journald.conf"
     )
+
+
+def test_chrony_is_confined(host: Host) -> None:
+    assert exposure(host, "chrony") <= 3.0
+
+
+def test_ssh_takes_keys_alone(host: Host) -> None:
+    options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes")
+    words = [word for option in options for word in ("-o", option)]
+    name = f"root@{host.check_output('hostname -I').split()[0]}"
+    # From outside: not each host has a client.
+    attempt = subprocess.run(
+        ["ssh", *words, "-o", "PubkeyAuthentication=no", name, "true"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert attempt.returncode == 255
+    assert "Permission denied (publickey)." in attempt.stderr
+
+
+def test_security_updates_come_where_they_are_wanted(host: Host) -> None:
+    wanted = "base-forky" in host.check_output("hostname")
+    said = host.run("apt-config dump APT::Periodic::Unattended-Upgrade").stdout
+    assert ('"1"' in said) == wanted
+    if wanted:
+        origins = host.check_output("unattended-upgrade --dry-run --debug 2>&1 | head -20")
+        assert "Debian-Security" in origins

@@ -5,6 +5,8 @@ import shlex
 
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 PRODUCE = """
 import sys
 from confluent_kafka import Producer
@@ -106,3 +108,7 @@ def test_controller_of_a_broker_alone_is_on_loopback(host: Host) -> None:
 
 def test_broker_says_in_the_journal_that_it_serves(host: Host) -> None:
     assert "Kafka Server started" in host.check_output("journalctl --unit kafka --no-pager")
+
+
+def test_the_unit_is_confined(host: Host) -> None:
+    assert exposure(host, "kafka") <= 2.0

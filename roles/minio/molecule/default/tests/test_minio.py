@@ -4,6 +4,8 @@ import shlex
 
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 CLIENT = """
 import sys
 import boto3
@@ -80,3 +82,7 @@ def test_secrets_are_not_in_the_unit_nor_in_its_environment(host: Host) -> None:
     pid = host.check_output("systemctl show --property=MainPID --value minio")
     seen = host.check_output(f"systemctl cat minio; tr '\\0' '\\n' < /proc/{pid}/environ")
     assert "for-tests" not in seen
+
+
+def test_the_unit_is_confined(host: Host) -> None:
+    assert exposure(host, "minio") <= 2.0

@@ -5,6 +5,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 DEVICE = "-u device -P test-only-device"
 BRIDGE = "-u bridge -P test-only-bridge"
 SESSION = f"mosquitto_sub {BRIDGE} -i reader -c -q 1 -t 'sensors/#'"
@@ -97,3 +99,7 @@ def test_passwords_are_hashed_and_private(host: Host) -> None:
     assert "test-only" not in host.check_output(
         "cat /etc/mosquitto/health/* /etc/mosquitto/passwords"
     )
+
+
+def test_the_unit_is_confined(host: Host) -> None:
+    assert exposure(host, "mosquitto") <= 2.0

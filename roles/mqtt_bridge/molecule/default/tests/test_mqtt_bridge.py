@@ -13,6 +13,8 @@ from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 # As the role's own health check has it.
 SUBSCRIBED = "curl -sf 127.0.0.1:9101/metrics | grep -q '^bridge_mqtt_connected 1'"
 DEADLINE = 60  # seconds within which what was sent must have arrived
@@ -248,3 +250,7 @@ def test_readings_of_a_clock_in_the_past_wait_in_order_and_get_their_true_times(
     received = [int(record.headers["received_ns"]) for record in found]
     assert received == sorted(received)
     assert all(0 < got - at < 10**9 for got, at in zip(received, times, strict=True))
+
+
+def test_the_unit_is_confined(host: Host) -> None:
+    assert exposure(host, "mqtt-bridge") <= 2.0

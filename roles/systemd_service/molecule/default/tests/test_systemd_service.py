@@ -2,6 +2,8 @@
 
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 
 def test_service_serves_its_credential(host: Host) -> None:
     answer = host.check_output("curl -sf --retry 5 --retry-connrefused http://127.0.0.1:8099/token")
@@ -23,3 +25,7 @@ def test_comes_back_after_a_kill(host: Host) -> None:
     host.check_output("systemctl kill --signal=KILL probe")
     host.check_output("curl -sf --retry 10 --retry-connrefused http://127.0.0.1:8099/token")
     assert host.check_output("systemctl show --property=MainPID --value probe") != before
+
+
+def test_the_unit_is_confined(host: Host) -> None:
+    assert exposure(host, "probe") <= 2.0

@@ -5,6 +5,8 @@ import shlex
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
+from tools.exposure import exposure
+
 LOGIN = "sensor_user:test-only-database"
 # The queries of the document that the project grew from.
 SEED_QUERIES = (
@@ -86,3 +88,9 @@ def test_data_survives_a_kill(host: Host) -> None:
         assert answer(host, "SELECT sum(n) FROM kept") == "500500"
     finally:
         answer(host, "DROP TABLE kept")
+
+
+def test_the_units_are_confined(host: Host) -> None:
+    units = host.check_output("systemctl list-units --plain --no-legend 'postgresql@*'")
+    for unit in (units.split()[0], "sensordb-maintenance.service", "sensordb-backup@diff.service"):
+        assert exposure(host, unit) <= 2.0
