@@ -59,11 +59,11 @@ def test_restarted_query_finds_what_an_unbroken_one_does(
             .writeStream.format("parquet")
             .option("path", str(out))
             .option("checkpointLocation", str(tmp_path / "checkpoint"))
+            # Not `availableNow`: with a timeout in processing time Spark always runs another batch.
+            .trigger(once=True)
             .start()
         )
-        # Not `availableNow`: with a timeout in processing time Spark always runs another batch.
-        query.processAllAvailable()
-        query.stop()
+        query.awaitTermination()
     key = ["device_id", "quantity", "kind", "time"]
     found = spark.read.parquet(str(out))
     expected = Bucket().observe(whole).sort_values(key, ignore_index=True)
