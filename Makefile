@@ -75,8 +75,9 @@ unit: ## tests that need no test host
 scenarios: ## the scenario of each role
 	@$(IN_HOSTS) sh tools/scenarios.sh $(addprefix roles/,$(ROLES))
 
-docs: ## write the roles' README files anew from their specs
+docs: ## write the roles' README files and the dashboards anew
 	python -m tools.role_docs
+	python -m dashboards
 
 clean: demo-down ## remove the test hosts and what was built here; the artifact cache stays
 	@python3 tools/testhosts.py down test

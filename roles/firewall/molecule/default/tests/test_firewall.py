@@ -88,8 +88,10 @@ def test_all_are_seen_without_it(served: dict[str, Host]) -> None:
 
 def test_what_the_host_asks_for_is_answered(served: dict[str, Host]) -> None:
     one, other = served.values()
-    assert other.run(f"curl -s --max-time 5 http://{address(one)}:8001").rc == 52
-    assert other.run("curl -s --max-time 5 http://127.0.0.1:8000").rc == 52
+    # The listener takes the connection and ends it, before or after curl has written.
+    answered = {52, 56}
+    assert other.run(f"curl -s --max-time 5 http://{address(one)}:8001").rc in answered
+    assert other.run("curl -s --max-time 5 http://127.0.0.1:8000").rc in answered
 
 
 def test_tables_of_others_stay(host: Host) -> None:
