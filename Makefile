@@ -78,6 +78,7 @@ scenarios: ## the scenario of each role
 docs: ## write the roles' README files and the dashboards anew
 	python -m tools.role_docs
 	python -m dashboards
+	python -m dashboards
 
 clean: demo-down ## remove the test hosts and what was built here; the artifact cache stays
 	@python3 tools/testhosts.py down test
