@@ -3,7 +3,9 @@
 .PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
-ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters monitoring grafana
+ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters grafana
+# Installs the whole system and waits for alerts: for `make test-full`.
+LONG_ROLES := monitoring
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,7 +54,7 @@ test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, eve
 	pytest tests/demo
 
 test-full: test ## the same and the scenarios that take long
-	@$(IN_HOSTS) sh tools/scenarios.sh single_node
+	@$(IN_HOSTS) sh tools/scenarios.sh single_node $(addprefix roles/,$(LONG_ROLES))
 
 audit: ## look the locked packages up among known vulnerabilities (asks PyPI)
 	@for lock in requirements/*.txt roles/artifact/files/locks/*.txt; do \
