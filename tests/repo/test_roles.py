@@ -53,8 +53,8 @@ def test_no_role_reads_the_inventory_groups(role: str) -> None:
 
 def test_the_scenario_of_every_role_is_run() -> None:
     lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
-    lists = [line.split()[2:] for line in lines if line.startswith(("ROLES :=", "LONG_ROLES :="))]
-    assert sorted(sum(lists, [])) == ROLES
+    lists = [line for line in lines if line.startswith(("ROLES :=", "LONG_ROLES :="))]
+    assert sorted(role for line in lists for role in line.split()[2:]) == ROLES
 
 
 @pytest.mark.parametrize("role", ROLES)
