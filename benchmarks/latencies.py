@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from spark_app import schema
 from spark_app.histogram import Histogram
 
-STAGES = ("mqtt_to_kafka", "kafka_to_spark", "spark_to_timescaledb", "total_pipeline_latency")
+STAGES = tuple(stage.metric_name for stage in schema.STAGES)
 PERCENTS = (50, 95, 99)
 _ROWS = """
 SELECT bucket_index, bucket_count, min_ms, max_ms, sum_ms, negative_count FROM pipeline_kpi

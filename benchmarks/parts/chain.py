@@ -137,10 +137,10 @@ def _load(hops: Hops, rate: int, seconds: int, folder: Path) -> Iterator[str]:
 
 def _await(hops: Hops, fleet: str, count: int) -> None:
     """Wait until the database has so many readings of a fleet."""
-    devices, pause = fleet + "-%", 0.2
+    devices = fleet + "-%"
 
     def is_there() -> bool:
-        time.sleep(pause)
+        time.sleep(0.2)  # the count is work for the database too
         found = hops.query("SELECT count(*) FROM sensor_data WHERE device_id LIKE %s", devices)
         return int(found[0][0]) >= count
 
