@@ -113,7 +113,7 @@ def _clean(devices: int, days: int) -> dict[str, Any]:
     begin = time.process_time()
     verdicts = judge_whole(series)
     spent = time.process_time() - begin
-    alarms = np.sum([(verdict.alarms > 0).sum(0) for verdict in verdicts], 0)
+    alarms = np.sum([(verdict.alarms >= 1).sum(0) for verdict in verdicts], 0)
     weeks = devices * (seconds[-1] - seconds[0]) / _WEEK_SECONDS
     return {
         "devices": devices,
@@ -137,7 +137,7 @@ def _faults(per_kind: int) -> dict[str, Any]:
                 found["silence"].append(limit)
                 named["silence"] += 1
             continue
-        alarmed = verdict.alarms > 0
+        alarmed = verdict.alarms >= 1
         end = max(device.end, device.begin + _LEAST_SECONDS)
         during = (device.seconds >= device.begin) & (device.seconds < end)
         early += int(alarmed[device.seconds < device.begin].sum())
