@@ -18,9 +18,10 @@ from benchmarks.anomalies import faults, page
 from benchmarks.anomalies.candidates import CANDIDATES
 from benchmarks.anomalies.rooms import TRUTHS, Room, precision_and_recall, read_rooms
 from spark_app.anomalies.__main__ import score
+from spark_app.anomalies.corpus import Series, read_corpus
 from spark_app.anomalies.detector import KINDS, STATE, VERSION, new_states
 from spark_app.anomalies.lockstep import judge, judge_whole
-from spark_app.anomalies.nab import Series, evaluate, read_corpus
+from spark_app.anomalies.nab import evaluate
 from spark_app.anomalies.rules import silence_limit
 
 RESULTS = Path("results/anomalies.json")
@@ -61,7 +62,7 @@ def main() -> int:
 def _nab(folder: Path) -> dict[str, Any]:
     """Return by detector the score with the best threshold, and with the other series' best."""
     windows = folder / "combined_windows.json"
-    corpus = read_corpus(folder, windows)
+    corpus = read_corpus(folder, windows).series
     points = sum(len(series.values) for series in corpus)
     mine = score(folder, windows)
     verdicts = judge_whole([(series.seconds, series.values) for series in corpus])

@@ -194,7 +194,7 @@ class Detector:
         s["season_slow"] += tuning.slow * (residual - s["season_slow"])
         s["noise_fast"] += tuning.fast * (abs(change) - s["noise_fast"])
         s["noise_slow"] += tuning.slow * (abs(change) - s["noise_slow"])
-        noise = np.maximum(s["noise"], 1e-9)
+        noise = np.log(np.maximum(s["noise"], 1e-9))
         # In the order of CHANNELS.
         deviations = (
             change,
@@ -202,8 +202,8 @@ class Detector:
             residual,
             s["season_fast"],
             s["season_slow"],
-            np.log(np.maximum(s["noise_fast"], 1e-9) / noise),
-            np.log(np.maximum(s["noise_slow"], 1e-9) / noise),
+            np.log(np.maximum(s["noise_fast"], 1e-9)) - noise,
+            np.log(np.maximum(s["noise_slow"], 1e-9)) - noise,
         )
         surprise = self._surprise(s, np.stack(deviations, 1), tail_memory)
         score = self._score(s, surprise.sum(1), tail_memory)
