@@ -113,7 +113,7 @@ def _read_windows(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 def _moment(text: Any) -> float:  # noqa: ANN401 - whatever JSON has
     stamp = pd.Timestamp(text)
-    return (stamp.tz_localize("UTC") if stamp.tz is None else stamp).timestamp()
+    return float((stamp.tz_localize("UTC") if stamp.tz is None else stamp).timestamp())
 
 
 def _read_series(path: Path, name: str, spans: Mapping[str, list[tuple[float, float]]]) -> Series:
@@ -167,9 +167,9 @@ def _times(texts: pd.Series) -> Floats:
         return np.empty(0)
     numbers = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
     if np.isfinite(numbers).mean() > 0.5:  # noqa: PLR2004 - most are numbers
-        return np.where(numbers > _MILLISECONDS_FROM, numbers / 1000, numbers)
+        return np.asarray(np.where(numbers > _MILLISECONDS_FROM, numbers / 1000, numbers))
     times = pd.to_datetime(texts, errors="coerce", format="ISO8601", utc=True)
     if times.isna().mean() > 0.5:  # noqa: PLR2004 - most are of another form
         times = pd.to_datetime(texts, errors="coerce", format="mixed", utc=True)
     stamps = times.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
-    return np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e9)
+    return np.asarray(np.where(np.isnat(stamps), np.nan, stamps.astype(np.int64) / 1e9))
