@@ -35,8 +35,8 @@ _SIDES = 2 * len(CHANNELS)  # first all upper tails, then all lower ones
 
 KINDS = ("outlier", "level_shift", "drift", "stuck", "noise_change")
 
-# Power of a surprise in the sum: above 1, one channel's great surprise counts more than several small
-# ones that add up to it.
+# Power of a surprise in the sum: above 1, one channel's great surprise counts more than several
+# small ones that add up to it.
 _ONE_COUNTS = 1.5
 # A shift of which this share was there before the run has crept in: a drift.
 _CREPT = 0.3
