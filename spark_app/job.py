@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,12 @@ from spark_app.checkpoint import Checkpoint
 from spark_app.decode import decode
 from spark_app.devices import DeviceTable
 from spark_app.executors import PATIENCE_SECONDS, ExecutorWatch, count_executors
-from spark_app.keeper import QueryKeeper, is_alive
-from spark_app.metrics import QUERY_UP, Ledger, follow_figures
+from spark_app.keeper import Handler, Modules, QueryKeeper, is_alive
+from spark_app.metrics import QUERY_UP, Ledger, count_anomalies, follow_figures
 from spark_app.positions import KAFKA_MODULE, kafka_ends, of_database, starting_offsets
 from spark_app.realtime import RealTimeStore
 from spark_app.settings import PREFIX, JobSettings
+from spark_app.sinks.anomalies import AnomalySink
 from spark_app.sinks.archive import ArchiveWriter
 from spark_app.sinks.archived import next_offsets
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
@@ -88,7 +89,7 @@ def _session(settings: JobSettings) -> SparkSession:
     builder = (
         SparkSession.builder.appName("streaming-job")
         .config("spark.sql.session.timeZone", "UTC")
-        # A long batch of one query leaves task slots to the other.
+        # A long batch of one query leaves task slots to the others.
         .config("spark.scheduler.mode", "FAIR")
     )
     if settings.store_mode == "real-time":
@@ -102,7 +103,7 @@ def _session(settings: JobSettings) -> SparkSession:
 
 def _keepers(
     spark: SparkSession, settings: JobSettings, stop: threading.Event
-) -> tuple[QueryKeeper, QueryKeeper]:
+) -> list[QueryKeeper]:
     database, objects = database_of(settings), objects_of(settings)
     checkpoints = Path(settings.checkpoint_dir)
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -137,18 +138,34 @@ def _keepers(
         start_store = partial(_start, spark, settings, store, *pace)
     pace = settings.archive_trigger, settings.archive_max_offsets_per_trigger
     start_archive = partial(_start, spark, settings, archive, *pace)
-    modules = {"store": STORE_MODULES, "archive": ARCHIVE_MODULES}
-    first, second = (
-        QueryKeeper(
-            start,
-            handler,
-            spark,
-            modules[handler.query],
-            lambda up, query=handler.query: QUERY_UP.labels(query).set(up),  # type: ignore[misc]
-        )
-        for start, handler in ((start_store, store), (start_archive, archive))
-    )
-    return first, second
+    queries: list[tuple[Callable[[], StreamingQuery], Handler, Modules]] = [
+        (start_store, store, STORE_MODULES),
+        (start_archive, archive, ARCHIVE_MODULES),
+    ]
+    if settings.detect:
+        queries.append((*_detect(spark, settings, database, ledger, stop), ()))
+    return [
+        QueryKeeper(start, handler, spark, modules, QUERY_UP.labels(handler.query).set)
+        for start, handler, modules in queries
+    ]
+
+
+def _detect(
+    spark: SparkSession,
+    settings: JobSettings,
+    database: Database,
+    ledger: Ledger,
+    stop: threading.Event,
+) -> tuple[Callable[[], StreamingQuery], Handler]:
+    """Return what starts the query, and the query itself."""
+    # Needs pandas, which takes memory: only where it is wanted.
+    from spark_app.detect import Detect  # noqa: PLC0415
+
+    sink = AnomalySink(database, settings.kafka_bootstrap_servers, settings.anomaly_topic)
+    folder = Path(settings.checkpoint_dir) / "detect"
+    detect = Detect(settings, folder, sink, partial(_migrate, database), count_anomalies, stop)
+    ledger.on_idle = detect.pass_time
+    return partial(detect.start, partial(_records, spark, settings)), detect
 
 
 def _store(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from telemetry.settings import Between, Port
-from telemetry.topics import DEAD_LETTER_TOPIC, RAW_TOPIC
+from telemetry.topics import ANOMALY_TOPIC, DEAD_LETTER_TOPIC, RAW_TOPIC
 
 PREFIX = "JOB"
 
@@ -27,6 +27,8 @@ class JobSettings:
         archive_trigger: the same for *archive*; also the time that one S3 object covers.
         max_offsets_per_trigger: most records in a micro-batch of *store*.
         archive_max_offsets_per_trigger: the same for *archive*.
+        detect: whether the query *detect* looks for anomalies.
+        detect_trigger, detect_max_offsets_per_trigger: as those of *store*.
         future_tolerance_seconds: a reading from further ahead of its arrival is not believed.
         late_after_seconds: a reading that Kafka appends longer after its capture counts as late.
         device_refresh_seconds: time between two looks at the table `devices`.
@@ -41,6 +43,7 @@ class JobSettings:
     checkpoint_dir: str
     raw_topic: str = RAW_TOPIC
     dead_letter_topic: str = DEAD_LETTER_TOPIC
+    anomaly_topic: str = ANOMALY_TOPIC
     database_port: Port = 5432
     database_name: str = "sensordb"
     database_user: str = "sensor_user"
@@ -54,6 +57,9 @@ class JobSettings:
     archive_trigger: str = "1 minute"
     max_offsets_per_trigger: Count = 50_000
     archive_max_offsets_per_trigger: Count = 200_000
+    detect: bool = True
+    detect_trigger: str = "10 seconds"
+    detect_max_offsets_per_trigger: Count = 100_000
     future_tolerance_seconds: Seconds = 300.0
     late_after_seconds: Seconds = 600.0
     device_refresh_seconds: Seconds = 60.0

@@ -14,6 +14,7 @@ command -v git >/dev/null || packages="$packages git"
 command -v rsync >/dev/null || packages="$packages rsync"
 [ "${1:-}" != --tests ] || command -v mosquitto >/dev/null || packages="$packages mosquitto"
 [ "${1:-}" != --tests ] || command -v promtool >/dev/null || packages="$packages prometheus"
+[ "${1:-}" != --tests ] || command -v prometheus-alertmanager >/dev/null || packages="$packages prometheus-alertmanager"
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 if [ -n "$packages" ]; then
   echo "bootstrap: installing$packages"

@@ -18,9 +18,10 @@ from benchmarks.anomalies import faults, page
 from benchmarks.anomalies.candidates import CANDIDATES
 from benchmarks.anomalies.rooms import TRUTHS, Room, precision_and_recall, read_rooms
 from spark_app.anomalies.__main__ import score
+from spark_app.anomalies.corpus import Series, read_corpus
 from spark_app.anomalies.detector import KINDS, STATE, VERSION, new_states
 from spark_app.anomalies.lockstep import judge, judge_whole
-from spark_app.anomalies.nab import Series, evaluate, read_corpus
+from spark_app.anomalies.nab import evaluate
 from spark_app.anomalies.rules import silence_limit
 
 RESULTS = Path("results/anomalies.json")
@@ -61,7 +62,7 @@ def main() -> int:
 def _nab(folder: Path) -> dict[str, Any]:
     """Return by detector the score with the best threshold, and with the other series' best."""
     windows = folder / "combined_windows.json"
-    corpus = read_corpus(folder, windows)
+    corpus = read_corpus(folder, windows).series
     points = sum(len(series.values) for series in corpus)
     mine = score(folder, windows)
     verdicts = judge_whole([(series.seconds, series.values) for series in corpus])
@@ -113,7 +114,7 @@ def _clean(devices: int, days: int) -> dict[str, Any]:
     begin = time.process_time()
     verdicts = judge_whole(series)
     spent = time.process_time() - begin
-    alarms = np.sum([(verdict.alarms > 0).sum(0) for verdict in verdicts], 0)
+    alarms = np.sum([(verdict.alarms >= 1).sum(0) for verdict in verdicts], 0)
     weeks = devices * (seconds[-1] - seconds[0]) / _WEEK_SECONDS
     return {
         "devices": devices,
@@ -137,7 +138,7 @@ def _faults(per_kind: int) -> dict[str, Any]:
                 found["silence"].append(limit)
                 named["silence"] += 1
             continue
-        alarmed = verdict.alarms > 0
+        alarmed = verdict.alarms >= 1
         end = max(device.end, device.begin + _LEAST_SECONDS)
         during = (device.seconds >= device.begin) & (device.seconds < end)
         early += int(alarmed[device.seconds < device.begin].sum())
