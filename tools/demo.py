@@ -37,6 +37,7 @@ ARTIFACTS = (
             "edge_telemetry",
             "postgresql_jdbc",
             "store_writer",
+            "uplot_js",
         ),
     ),
     ("3.14", ("bridge", "database")),
