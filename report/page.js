@@ -7,6 +7,12 @@
   const colour = (n, strong = 45) => `hsl(${(210 + n * 137.5) % 360} 70% ${strong}%)`;
   const shown = (value) => (value == null ? "—" : value.toLocaleString(undefined, { maximumFractionDigits: 2 }));
 
+  // Of the time axis, as short as the distance between two labels allows.
+  const labels = (_, ats, __, ___, seconds) => ats.map((at) => {
+    const [day, time] = here.format(at * 1000).split(" ");
+    return seconds >= 86400 || (seconds >= 60 && time === "00:00:00") ? day : seconds >= 60 ? time.slice(0, 5) : time;
+  });
+
   // The page has UTC in it; the viewer's own time goes before it.
   document.getElementById("zone").textContent = here.resolvedOptions().timeZone + ", UTC stands beside";
   for (const element of document.querySelectorAll("time")) {
@@ -23,16 +29,21 @@
     return values;
   };
 
-  const shade = (plot, gaps) => {
+  // The more of a chart's devices are away, the darker.
+  const shade = (plot, gaps, devices) => {
     const { ctx, bbox } = plot;
+    const away = new Array(figures.count).fill(0);
+    for (const [first, last] of gaps) for (let n = first; n <= last; n++) away[n]++;
     ctx.save();
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    ctx.fillStyle = "rgb(90 100 115 / 18%)";
-    for (const [first, last] of gaps) {
-      const from = plot.valToPos(times[first], "x", true);
-      ctx.fillRect(from, bbox.top, plot.valToPos(times[last] + figures.step, "x", true) - from, bbox.height);
+    for (let n = 0, end; n < figures.count; n = end) {
+      for (end = n + 1; away[end] === away[n]; ) end++;
+      if (!away[n]) continue;
+      ctx.fillStyle = `rgb(90 100 115 / ${10 + (25 * away[n]) / devices}%)`;
+      const from = plot.valToPos(times[n], "x", true);
+      ctx.fillRect(from, bbox.top, plot.valToPos(times[n] + (end - n) * figures.step, "x", true) - from, bbox.height);
     }
     ctx.restore();
   };
@@ -60,19 +71,19 @@
     ctx.restore();
   };
 
-  const draw = (place, title, lines, { gaps = [], marks = [], log = false } = {}) => {
+  const draw = (place, title, lines, { gaps = [], devices = 1, marks = [], log = false } = {}) => {
     const options = {
       title,
       width: place.clientWidth,
       height: 260,
       cursor: { drag: { x: true, y: false }, focus: { prox: 20 } },
       scales: { x: { range: (_, least, most) => [least, most] }, y: log ? { distr: 3 } : {} },
-      axes: [{}, { size: 55 }],
+      axes: [{ values: labels, space: 70 }, { size: log ? 72 : 55 }],
       series: [
         { label: "time", value: (_, at) => (at == null ? "—" : `${here.format(at * 1000)} (${utc.format(at * 1000)} UTC)`) },
         ...lines.map(({ label, stroke, width = 1 }) => ({ label, stroke, width, value: (_, v) => shown(v) })),
       ],
-      hooks: { drawAxes: [(plot) => shade(plot, gaps)], draw: [(plot) => mark(plot, marks)] },
+      hooks: { drawAxes: [(plot) => shade(plot, gaps, devices)], draw: [(plot) => mark(plot, marks)] },
     };
     const plot = new uPlot(options, [times, ...lines.map((line) => line.values)], place);
     addEventListener("resize", () => place.clientWidth && plot.setSize({ width: place.clientWidth, height: 260 }));
@@ -89,6 +100,7 @@
     if (mean.length) lines.push({ label: "mean", stroke: "#1d2430", width: 2.5, values: column(mean, (point) => point[index]) });
     draw(place, `${title}, ${unit}`, lines, {
       gaps: devices.flatMap((device) => device.gaps),
+      devices: devices.length,
       marks: marks.filter(({ quantity }) => quantity === place.dataset.quantity || quantity === "all"),
     });
   };
