@@ -106,9 +106,9 @@
   };
 
   const stage = (place) => {
-    const { title, points } = figures.latencies[place.dataset.stage];
+    const { title, points, gaps } = figures.latencies[place.dataset.stage];
     const lines = ["p50", "p95", "p99"].map((label, n) => ({
-      label, stroke: colour(n), width: 1.5, values: column(points, (point) => Math.max(point[n + 1], 0.1)),
+      label, stroke: colour(n), width: 1.5, values: column(points, (point) => Math.max(point[n + 1], 0.1), gaps),
     }));
     draw(place, `${title}, ms`, lines, { log: true });
   };

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from report.library import Library
-from report.readings import rooms
+from report.readings import gaps, rooms
 from tools.health import duration
 
 HERE = Path(__file__).parent
@@ -70,14 +70,18 @@ def charts(document: dict[str, Any]) -> dict[str, Any]:
         room["marks"] = [
             {**mark, "at": instant(mark["time"]).timestamp()} for mark in room["marks"]
         ]
+
+    def pauses(points: list[list[Any]]) -> list[tuple[int, int]]:
+        return gaps([point[0] for point in points], count, sent_before=False)
+
+    curves = [(title, document["latencies"].get(name, [])) for name, title in STAGES.items()]
     return {
         "first": first.timestamp(),
         "step": frame["step"],
         "count": count,
         "rooms": found,
         "latencies": [
-            {"title": title, "points": document["latencies"].get(name, [])}
-            for name, title in STAGES.items()
+            {"title": title, "points": points, "gaps": pauses(points)} for title, points in curves
         ],
         "flow": document["flow"],
     }
