@@ -78,7 +78,7 @@
       height: 260,
       cursor: { drag: { x: true, y: false }, focus: { prox: 20 } },
       scales: { x: { range: (_, least, most) => [least, most] }, y: log ? { distr: 3 } : {} },
-      axes: [{ values: labels, space: 70 }, { size: log ? 72 : 55 }],
+      axes: [{ values: labels, space: 70, size: 32 }, { size: log ? 72 : 55 }],
       series: [
         { label: "time", value: (_, at) => (at == null ? "—" : `${here.format(at * 1000)} (${utc.format(at * 1000)} UTC)`) },
         ...lines.map(({ label, stroke, width = 1 }) => ({ label, stroke, width, value: (_, v) => shown(v) })),
