@@ -15,6 +15,9 @@ import pytest
 import yaml
 from testinfra.host import Host
 
+from tests.grafana.boards import queries
+from tests.grafana.test_boards import names, promql
+
 ROLE = Path(__file__).resolve().parents[3]
 ROOT = ROLE.parents[1]
 RULES = ROLE / "files" / "rules"
@@ -238,6 +241,18 @@ def test_expired_certificate_is_told(
         )
     finally:
         core.check_output(f"rm {TEXTFILES}/test.prom")
+
+
+def test_metrics_of_every_panel_were_there(core: Host) -> None:
+    wanted = {name for found in queries("prometheus") for name in names(promql(found))}
+    assert len(wanted) > len(JOBS)
+
+    def known() -> set[str]:
+        return set(get(core, f"{PROMETHEUS}/api/v1/label/__name__/values")["data"])
+
+    # MinIO counts what its buckets hold every few minutes.
+    wait_for(lambda: wanted <= known() | {"minio_bucket_usage_total_bytes"}, 60)
+    wait_for(lambda: wanted <= known(), 400)
 
 
 def test_watching_costs_little_memory(hosts: dict[str, Host]) -> None:
