@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status report reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters grafana
@@ -27,6 +27,9 @@ INVENTORY := inventories/demo
 
 status: ## one table: services, lag, latencies, disks, clocks; INVENTORY=inventories/…, JSON=1
 	@python -m tools.status --inventory $(INVENTORY) $(if $(JSON),--json)
+
+report: ## one HTML page of the last hours for people on the spot; INVENTORY=inventories/…, HOURS=24
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e report_hours=$(or $(HOURS),24) playbooks/report.yml $(ARGS)
 
 reconcile: ## compare Kafka, database and archive by hour; INVENTORY=inventories/…, HOURS=24
 	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e reconcile_hours=$(or $(HOURS),2) playbooks/reconcile.yml

@@ -65,7 +65,7 @@ def _deploy(mode: str) -> None:
     chosen = {"streaming_job_store_mode": mode, "streaming_job_archive_trigger": "1 minute"}
     for playbook in ("molecule/shared/create.yml", "molecule/shared/prepare.yml", "site.yml"):
         done = subprocess.run(
-            ["ansible-playbook", "-i", DEMO, playbook, "-e", json.dumps(chosen)],
+            ["ansible-playbook", "-i", DEMO / "hosts.yml", playbook, "-e", json.dumps(chosen)],
             cwd=ROOT,
             capture_output=True,
             text=True,
