@@ -122,38 +122,39 @@ def again(options: argparse.Namespace) -> dict[str, Any]:
     client = connect(options)
     # All that came before it is in front of it.
     client.publish(MARKER, marker, qos=1).wait_for_publish(WAIT_SECONDS)
-    held = kept = 0
+    held: list[tuple[str, bytes]] = []
     seen = threading.Event()
     options.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    numbered: list[tuple[str, bytes]] = []
-    with options.file.open("a", encoding="utf-8") as file:
+    with options.file.open("w", encoding="utf-8") as file:
 
         def take(message: MQTTMessage) -> None:
-            nonlocal held, kept
             if seen.is_set() or message.topic == MARKER:
                 if message.payload == marker:
                     seen.set()
                 return
-            held += 1
-            if is_numbered(bytes(message.payload)):
-                numbered.append((message.topic, bytes(message.payload)))
-            else:
-                kept += 1
-                line = {"topic": message.topic, "payload": message.payload.hex()}
-                file.write(json.dumps(line) + "\n")
+            held.append((message.topic, bytes(message.payload)))
+            # Here before the broker is told to forget it.
+            file.write(line(*held[-1]))
+            file.flush()
 
         holder = connect(options, SESSION, keep=True, take=take)
         whole = seen.wait(options.seconds)
         leave(holder)
-    sent = [client.publish(topic, payload, qos=1) for topic, payload in numbered]
+    sent = [client.publish(*reading, qos=1) for reading in held if is_numbered(reading[1])]
     for message in sent:
         message.wait_for_publish(WAIT_SECONDS)
     leave(client)
-    let_go(options)
-    if not kept:
-        options.file.unlink()
-    told = {"held": held, "sent": len(sent), "kept": kept, "whole": whole}
+    if whole:
+        let_go(options)
+    others = [line(*reading) for reading in held if not is_numbered(reading[1])]
+    options.file.write_text("".join(others), encoding="utf-8")
+    told = {"held": len(held), "sent": len(sent), "kept": len(others), "whole": whole}
     return {**told, "file": str(options.file)}
+
+
+def line(topic: str, payload: bytes) -> str:
+    """Return a reading as it stands in the file."""
+    return json.dumps({"topic": topic, "payload": payload.hex()}) + "\n"
 
 
 def let_go(options: argparse.Namespace) -> dict[str, Any]:
