@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status report reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters grafana
@@ -40,6 +40,16 @@ backup: ## back the database up, check it, fetch a copy to backups/; INVENTORY=i
 restore: ## put the newest backup back, and what came later; ARGS='-e restore_time=…'
 	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) playbooks/restore.yml $(ARGS)
 
+TREE = $(if $(RELEASE),build/releases/$(RELEASE),.)
+
+rollout: ## to the gateways, in waves with a gate; INVENTORY=inventories/…, RELEASE=tag, ARGS='--check --diff'
+	@[ -d $(TREE) ] || git worktree add --quiet --detach $(TREE) $(RELEASE)
+	@inventory=$(abspath $(INVENTORY)) folder=$(CURDIR)/results; cd $(TREE) && $(IN_HOSTS) ansible-playbook \
+	  -i $$inventory -e edge_rollout_folder=$$folder playbooks/gateways.yml $(ARGS)
+
+rollback: ## gateways go back to their release of before; INVENTORY=inventories/…, ARGS='--limit gw7'
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) playbooks/rollback.yml $(ARGS)
+
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)
 
@@ -57,7 +67,7 @@ test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, eve
 	pytest tests/demo
 
 test-full: test ## the same and the scenarios that take long
-	@$(IN_HOSTS) sh tools/scenarios.sh single_node $(addprefix roles/,$(LONG_ROLES))
+	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout $(addprefix roles/,$(LONG_ROLES))
 
 audit: ## look the locked packages up among known vulnerabilities (asks PyPI)
 	@for lock in requirements/*.txt roles/artifact/files/locks/*.txt; do \
