@@ -7,7 +7,7 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
-from bridge import log
+from bridge import log, mqtt
 from bridge.metrics import Metrics
 from bridge.settings import Settings
 
@@ -33,6 +33,11 @@ class BrokerWatch:
         )
         if settings.mqtt_username:
             client.username_pw_set(settings.mqtt_username, settings.mqtt_password or None)
+        if settings.mqtt_ca_file:
+            context = mqtt.tls(settings.mqtt_ca_file)
+            client.tls_set_context(context)
+            # An authority that was added since is to be known at the next attempt.
+            client.on_pre_connect = lambda *_: context.load_verify_locations(settings.mqtt_ca_file)
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         topics = [DROPPED_TOPIC, *(PREFIX + name for name in metrics.broker_figures)]
         client.on_connect = lambda client, *_: client.subscribe([(topic, 0) for topic in topics])

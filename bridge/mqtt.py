@@ -7,6 +7,7 @@ paho-mqtt's.
 
 import select
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -31,6 +32,7 @@ _PUBLISH_QOS_0 = 0x30
 _RETAIN = 0x01
 _DUP = 0x08
 _SUBSCRIBE_ID = 1
+_CLOSED = "the broker closed the connection"
 _ANSWER_SECONDS = 15  # a broker that leaves a PINGREQ so long without an answer is gone
 _pack_acknowledgement = struct.Struct(">HH").pack
 _PUBACK = 0x4002  # its type, and the length of what follows: the packet id
@@ -58,13 +60,18 @@ class ProtocolError(OSError):
 
 @dataclass(frozen=True)
 class Login:
-    """Who connects; `receive_maximum` messages may be without a PUBACK."""
+    """Who connects; `receive_maximum` messages may be without a PUBACK.
+
+    With `ca_file`, a file of authorities, the connection is TLS and one of them has to vouch for
+    the broker's name or address.
+    """
 
     client_id: str
     username: str = ""
     password: str = ""
     keepalive_seconds: int = 30
     receive_maximum: int = 65_535
+    ca_file: str = ""
 
 
 class Connection:
@@ -93,6 +100,8 @@ class Connection:
         self._wake, self._woken = socket.socketpair()
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if login.ca_file:
+                self._socket = tls(login.ca_file).wrap_socket(self._socket, server_hostname=host)
             self._socket.sendall(connect(login))
             self.session_present = self._await_connack()
             self._socket.settimeout(self._keepalive)
@@ -126,7 +135,8 @@ class Connection:
         Raises:
             OSError: the connection is gone.
         """
-        ready, _, _ = select.select([self._socket, self._woken], [], [], self._keepalive / 2)
+        wait = 0 if self._has_decrypted() else self._keepalive / 2
+        ready, _, _ = select.select([self._socket, self._woken], [], [], wait)
         if self._woken in ready:
             self._woken.recv(_CHUNK)
         self._flush()
@@ -134,14 +144,11 @@ class Connection:
             self._socket.sendall(b"\xe0\x00")
             return None
         packets: list[Packet] = []
-        if self._socket in ready:
+        if self._socket in ready or not wait:
             if self._busy:
                 time.sleep(_GATHER_SECONDS)
-            chunk = self._socket.recv(_CHUNK)
+            chunk = self._read_some()
             self._busy = len(chunk) > _MANY
-            if not chunk:
-                message = "the broker closed the connection"
-                raise ProtocolError(message)
             self._heard_at = time.monotonic()
             messages, packets = self._split(chunk)
             if messages:
@@ -153,6 +160,39 @@ class Connection:
         """Close the socket."""
         for one in (self._socket, self._wake, self._woken):
             one.close()
+
+    def _has_decrypted(self) -> bool:
+        """Tell whether there is something to read of which the socket knows no more."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def _read_some(self) -> bytes:
+        """Read what is there; by TLS that may be nothing, as with a new session ticket."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            return self._decrypt(self._socket)
+        chunk = self._socket.recv(_CHUNK)
+        if not chunk:
+            raise ProtocolError(_CLOSED)
+        return chunk
+
+    def _decrypt(self, tls_socket: ssl.SSLSocket) -> bytes:
+        # One call gives one record, of 16 KiB at most.
+        parts: list[bytes] = []
+        room = _CHUNK
+        tls_socket.settimeout(0)
+        try:
+            while room > 0:
+                part = tls_socket.recv(room)
+                if not part:
+                    if not parts:
+                        raise ProtocolError(_CLOSED)
+                    break
+                parts.append(part)
+                room -= len(part)
+        except ssl.SSLWantReadError:
+            pass
+        finally:
+            tls_socket.settimeout(self._keepalive)
+        return b"".join(parts)
 
     def _send(self, data: bytes) -> None:
         with self._lock:
@@ -225,6 +265,17 @@ class Connection:
         self._rest = data[used:]
         self._missing = missing(self._rest)
         return messages, packets
+
+
+def tls(ca_file: str) -> ssl.SSLContext:
+    """Return what a client needs to trust the authorities in a file, and no others.
+
+    Raises:
+        OSError: the file is not there, or holds none.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def split(data: bytes) -> tuple[list[Message], list[Packet], int]:

@@ -237,12 +237,14 @@ def finish(demo: System, report: Report) -> None:
         figures = "".join(f"{stage[name] or 0:>10.1f}" for name in ("p50", "p95", "p99"))
         say(f"{stage['stage']:<25}{figures}{stage['samples']:>10,}")
     say("\nresident memory, MB: " + ", ".join(f"{n} {m:.0f}" for n, m in report.memory_mb.items()))
+    secrets = f"{DEMO.relative_to(ROOT)}/.secrets"
     say(f"""
 look around:
   python3 tools/testhosts.py run -- podman exec -it edge-demo-db1 psql -U sensor_user -d sensordb
   python3 tools/testhosts.py run -- podman exec -it edge-demo-core1 journalctl -fu streaming-job
-  MQTT {demo.gateway}:1883   Kafka {demo.core}:9092   S3 http://{demo.core}:9000
-  PostgreSQL {demo.database}:5432   passwords in {DEMO.relative_to(ROOT)}/.secrets/
+  MQTT {demo.gateway}:8883 by TLS, devices' accounts in {secrets}/devices/gw1.csv
+  Kafka {demo.core}:9092   S3 http://{demo.core}:9000   PostgreSQL {demo.database}:5432
+  passwords in {secrets}/
   make demo-down   removes it all
 results are in results/demo.json""")
     complete = all(report.counts[name] == report.counts["sent"] for name in HOPS)
