@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import sys
 
-from bridge import log
+from bridge import log, mqtt
 from bridge.metrics import Metrics
 from bridge.service import Service
 from bridge.settings import Settings
@@ -24,6 +24,7 @@ def main() -> int:
     log.configure()
     try:
         settings = load(Settings, "BRIDGE")
+        _check_authorities(settings.mqtt_ca_file)
     except SettingsError as error:
         for fault in str(error).splitlines():
             log.event(logging.CRITICAL, "settings", fault=fault)
@@ -37,6 +38,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, service.stop)
     signal.signal(signal.SIGINT, service.stop)
     return service.run()
+
+
+def _check_authorities(file: str) -> None:
+    try:
+        if file:
+            mqtt.tls(file)
+    except OSError as error:
+        message = f"BRIDGE_MQTT_CA_FILE={file} cannot be used ({error}): expected certificates, PEM"
+        raise SettingsError(message) from error
 
 
 if __name__ == "__main__":
