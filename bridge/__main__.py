@@ -6,10 +6,11 @@ import signal
 import sqlite3
 import sys
 
-from bridge import log, mqtt
+from bridge import log
 from bridge.metrics import Metrics
 from bridge.service import Service
 from bridge.settings import Settings
+from bridge.tls import client_context
 from telemetry.settings import SettingsError, load
 
 # Objects that are not part of a cycle go without the collector; what is under way are some 50,000,
@@ -43,7 +44,7 @@ def main() -> int:
 def _check_authorities(file: str) -> None:
     try:
         if file:
-            mqtt.tls(file)
+            client_context(file)
     except OSError as error:
         message = f"BRIDGE_MQTT_CA_FILE={file} cannot be used ({error}): expected certificates, PEM"
         raise SettingsError(message) from error

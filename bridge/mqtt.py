@@ -7,7 +7,6 @@ paho-mqtt's.
 
 import select
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -19,6 +18,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from bridge.tls import TlsSocket, client_context
 
 QOS = 1
 FOR_EVER = 0xFFFF_FFFF
@@ -32,7 +33,6 @@ _PUBLISH_QOS_0 = 0x30
 _RETAIN = 0x01
 _DUP = 0x08
 _SUBSCRIBE_ID = 1
-_CLOSED = "the broker closed the connection"
 _ANSWER_SECONDS = 15  # a broker that leaves a PINGREQ so long without an answer is gone
 _pack_acknowledgement = struct.Struct(">HH").pack
 _PUBACK = 0x4002  # its type, and the length of what follows: the packet id
@@ -96,12 +96,15 @@ class Connection:
         self._leaving = False
         self._busy = False
         self._lock = threading.Lock()
-        self._socket = socket.create_connection((host, port), _CONNECT_SECONDS)
+        line = socket.create_connection((host, port), _CONNECT_SECONDS)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket: socket.socket | TlsSocket = line
         self._wake, self._woken = socket.socketpair()
+        # TLS may have decrypted more than the broker's first answer.
+        self._first_look = bool(login.ca_file)
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if login.ca_file:
-                self._socket = tls(login.ca_file).wrap_socket(self._socket, server_hostname=host)
+                self._socket = TlsSocket(line, client_context(login.ca_file), host)
             self._socket.sendall(connect(login))
             self.session_present = self._await_connack()
             self._socket.settimeout(self._keepalive)
@@ -135,7 +138,7 @@ class Connection:
         Raises:
             OSError: the connection is gone.
         """
-        wait = 0 if self._has_decrypted() else self._keepalive / 2
+        wait = 0 if self._first_look else self._keepalive / 2
         ready, _, _ = select.select([self._socket, self._woken], [], [], wait)
         if self._woken in ready:
             self._woken.recv(_CHUNK)
@@ -144,10 +147,11 @@ class Connection:
             self._socket.sendall(b"\xe0\x00")
             return None
         packets: list[Packet] = []
-        if self._socket in ready or not wait:
+        if self._socket in ready or self._first_look:
             if self._busy:
                 time.sleep(_GATHER_SECONDS)
-            chunk = self._read_some()
+            chunk = self._read_some(ready=self._socket in ready)
+            self._first_look = False
             self._busy = len(chunk) > _MANY
             self._heard_at = time.monotonic()
             messages, packets = self._split(chunk)
@@ -161,38 +165,15 @@ class Connection:
         for one in (self._socket, self._wake, self._woken):
             one.close()
 
-    def _has_decrypted(self) -> bool:
-        """Tell whether there is something to read of which the socket knows no more."""
-        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
-
-    def _read_some(self) -> bytes:
-        """Read what is there; by TLS that may be nothing, as with a new session ticket."""
-        if isinstance(self._socket, ssl.SSLSocket):
-            return self._decrypt(self._socket)
+    def _read_some(self, *, ready: bool) -> bytes:
+        """Read what is there; by TLS that may be no data, as with a new session ticket."""
+        if isinstance(self._socket, TlsSocket):
+            return self._socket.drain(ready=ready)
         chunk = self._socket.recv(_CHUNK)
         if not chunk:
-            raise ProtocolError(_CLOSED)
+            message = "the broker closed the connection"
+            raise ProtocolError(message)
         return chunk
-
-    def _decrypt(self, tls_socket: ssl.SSLSocket) -> bytes:
-        # One call gives one record, of 16 KiB at most.
-        parts: list[bytes] = []
-        room = _CHUNK
-        tls_socket.settimeout(0)
-        try:
-            while room > 0:
-                part = tls_socket.recv(room)
-                if not part:
-                    if not parts:
-                        raise ProtocolError(_CLOSED)
-                    break
-                parts.append(part)
-                room -= len(part)
-        except ssl.SSLWantReadError:
-            pass
-        finally:
-            tls_socket.settimeout(self._keepalive)
-        return b"".join(parts)
 
     def _send(self, data: bytes) -> None:
         with self._lock:
@@ -265,17 +246,6 @@ class Connection:
         self._rest = data[used:]
         self._missing = missing(self._rest)
         return messages, packets
-
-
-def tls(ca_file: str) -> ssl.SSLContext:
-    """Return what a client needs to trust the authorities in a file, and no others.
-
-    Raises:
-        OSError: the file is not there, or holds none.
-    """
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def split(data: bytes) -> tuple[list[Message], list[Packet], int]:
