@@ -15,7 +15,7 @@ from tools.hops import System
 
 PASSWORDS, CERTIFICATES, PUBLISHERS, BRIDGE, PLAIN = 8883, 8884, 8885, 1884, 1883
 UNIT = "mosquitto"
-REFUSED = r"not authorised|OpenSSL Error|[Pp]rotocol error|[Mm]alformed|refused"
+REFUSED = r"not authorised|OpenSSL Error|SSL routines|[Pp]rotocol error|[Mm]alformed|refused"
 # The broker tells of a refused PUBLISH only where it tells of each PUBLISH.
 SILENT = ""
 OWN = b"sensors/office/office-1/telemetry"
@@ -61,7 +61,8 @@ class Gateway:
 
     def publish_for_another(self) -> None:
         """What must not be heard by who listens."""
-        publisher = Visitor(identity=self.identity("publishers", "simulator"))
+        identity = self.identity("publishers", "simulator")
+        publisher = Visitor(identity=identity, client_id="another")
         topic = b"sensors/office/office-2/telemetry"
         outcome = self.door(PUBLISHERS).tries(publisher, write=topic)
         if not outcome.admitted:
