@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters grafana
@@ -52,6 +52,9 @@ rollback: ## gateways go back to their release of before; INVENTORY=inventories/
 
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)
+
+attack: ## try on the demo's hosts what should be refused; results/attack.json
+	@$(IN_HOSTS) python -m tests.security $(ARGS)
 
 fuzz: ## 10^6 bad payloads through the decoder: ARGS='--cases 100000 --seed 7'
 	@python -m tests.fuzz $(ARGS)

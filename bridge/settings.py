@@ -12,6 +12,7 @@ class Settings:
     """Where to receive, where to send, and how much may be under way.
 
     Attributes:
+        mqtt_ca_file: authorities that may vouch for the MQTT broker; empty: no TLS.
         spool_max_bytes: size of the spool at which no more is taken.
         spool_max_age_seconds: the same, as the age of the oldest message that waits.
         replay_seconds: seconds of forwarding whose messages stay in the spool after Kafka took
@@ -26,6 +27,7 @@ class Settings:
     mqtt_port: Port = 1883
     mqtt_username: str = ""
     mqtt_password: str = ""
+    mqtt_ca_file: str = ""
     mqtt_topic: str = SUBSCRIPTION
     client_id: str = ""  # empty: bridge-<gateway>
     kafka_topic: str = RAW_TOPIC

@@ -257,12 +257,14 @@ def finish(demo: System, report: Report) -> None:
     ):
         named = ", ".join(f"{name} {mb:.0f}" for name, mb in used.items())
         say(f"\n{what}, MB: {named or 'nothing'}; together {sum(used.values()):.0f}")
+    secrets = f"{DEMO.relative_to(ROOT)}/.secrets"
     say(f"""
 look around:
   python3 tools/testhosts.py run -- podman exec -it edge-demo-db1 psql -U sensor_user -d sensordb
   python3 tools/testhosts.py run -- podman exec -it edge-demo-core1 journalctl -fu streaming-job
-  MQTT {demo.gateway}:1883   Kafka {demo.core}:9092   S3 http://{demo.core}:9000
-  PostgreSQL {demo.database}:5432   passwords in {DEMO.relative_to(ROOT)}/.secrets/
+  MQTT {demo.gateway}:8883 by TLS, devices' accounts in {secrets}/devices/gw1.csv
+  Kafka {demo.core}:9092   S3 http://{demo.core}:9000   PostgreSQL {demo.database}:5432
+  passwords in {secrets}/
   make demo-down   removes it all
 open in a browser, also on a phone without a network: {PAGE.relative_to(ROOT)}
 results are in results/demo.json""")

@@ -21,6 +21,8 @@ from confluent_kafka import Consumer, TopicPartition
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "inventories" / "demo"
 BUCKET = "sensor-archive"
+# Where the gateway takes what is published for any device, from who has a certificate.
+PUBLISHERS_PORT = 8885
 HOPS = ("gateway", "kafka", "timescaledb", "minio")
 
 
@@ -56,10 +58,24 @@ class System:
         """One of the secrets that the inventory made at random."""
         return (self.secrets / name).read_text(encoding="utf-8").strip()
 
+    def authority(self, name: str) -> Path:
+        """The certificate of one of its authorities."""
+        return self.secrets / "ca" / f"{name}.crt"
+
+    def publisher(self) -> dict[str, str]:
+        """Files of the account that may publish for any device, as options of the simulator."""
+        files = self.secrets / "clients" / "publishers"
+        return {
+            "authorities": str(self.authority("ca1")),
+            "certificate": str(files / "simulator.crt"),
+            "key": str(files / "simulator.key"),
+        }
+
     def simulate(self, *options: str) -> subprocess.Popen[str]:
-        """Starts the simulator against the gateway, as the user of the devices."""
-        login = ("--username", "devices", "--password-file", str(self.secrets / "mqtt_devices"))
-        command = [sys.executable, "-m", "simulator", "--host", self.gateway, *login, *options]
+        """Starts the simulator against the gateway, as its publisher."""
+        login = [f"--{name}={file}" for name, file in self.publisher().items()]
+        where = ["--host", self.gateway, "--port", str(PUBLISHERS_PORT)]
+        command = [sys.executable, "-m", "simulator", *where, *login, *options]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 

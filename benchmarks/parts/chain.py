@@ -18,7 +18,7 @@ from benchmarks.options import Options
 from benchmarks.processes import wait_for
 from benchmarks.records import from_another_process
 from benchmarks.scratch import say
-from tools.hops import BUCKET, DEMO, ROOT, Hops, System
+from tools.hops import BUCKET, DEMO, PUBLISHERS_PORT, ROOT, Hops, System
 from tools.usage import UNITS, Usage, look
 
 # The mode that is the default comes last, and stays.
@@ -129,7 +129,9 @@ def _load(hops: Hops, rate: int, seconds: int, folder: Path) -> Iterator[str]:
     """Send while the block goes on; yield the name of the fleet, wait for the last reading."""
     system = hops.system
     fleet = f"bench-{time.time():.0f}"
-    broker = Broker(1883, system.gateway, "devices", system.secrets / "mqtt_devices", fleet)
+    files = system.publisher()
+    tls = (files["authorities"], files["certificate"], files["key"])
+    broker = Broker(PUBLISHERS_PORT, system.gateway, tls, fleet)
     with send_from_another_process(broker, rate, 0, rate * seconds, folder) as sent:
         yield fleet
         sent()

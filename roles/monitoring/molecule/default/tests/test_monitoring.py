@@ -1,6 +1,7 @@
 """A real fault on one of three hosts becomes one message at a real receiver."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -74,10 +75,14 @@ def received(core: Host) -> Iterator[Callable[[], list[dict[str, Any]]]]:
 @pytest.fixture(scope="module", autouse=True)
 def readings(core: Host, gateway: Host, hosts: dict[str, Host]) -> None:
     """Readings, one of them left out, and a backup: else some figures are not there."""
+    # As the controller has made it.
+    secrets = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], ".secrets", "devices", "watched-gw")
+    password = (secrets / "probe.password").read_text(encoding="utf-8").strip()
     for seq in (1, 2, 4):
         payload = json.dumps({"device_id": "probe", "seq": seq, "temperature": 20, "humidity": 40})
         gateway.check_output(
-            "mosquitto_pub -u devices -P only-for-this-test -q 1 -t sensors/site/probe/telemetry"
+            "mosquitto_pub -h localhost -p 8883 --cafile /etc/edge-telemetry/tls/mosquitto/ca.pem"
+            f" -u probe -P {password} -q 1 -t sensors/site/probe/telemetry"
             f" -m {shlex.quote(payload)}"
         )
     hosts["watched-db"].check_output("systemctl start sensordb-backup@full")
