@@ -3,7 +3,8 @@
 .PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
-ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters grafana
+# The longest first: two run at a time.
+ROLES := mqtt_bridge spark timescaledb streaming_job exporters kafka minio base mosquitto tls_certificate artifact grafana firewall systemd_service python_app
 # Installs the whole system and waits for alerts: for `make test-full`.
 LONG_ROLES := monitoring
 
