@@ -37,7 +37,7 @@ def produce(kafka: str, topic: str, rate: float, count: int, fleet: str) -> None
         while (left := due - time.time()) > 0:
             producer.poll(0)
             time.sleep(min(left, 0.001))
-        device, value, headers = _record(number, fleet)
+        device, value, headers = record(number, fleet)
         while True:
             try:
                 producer.produce(topic, value, device, headers=headers)
@@ -63,7 +63,8 @@ def from_another_process(
             process.kill()
 
 
-def _record(number: int, fleet: str) -> tuple[str, str, dict[str, str | bytes | None]]:
+def record(number: int, fleet: str) -> tuple[str, str, dict[str, str | bytes | None]]:
+    """Return device, payload and headers of a fleet's reading, as a bridge would send it now."""
     now = time.time_ns()
     device = f"{fleet}-{number % DEVICES:03d}"
     values = {"temperature": 20 + number % 100 / 10, "humidity": 40 + number % 200 / 10}
