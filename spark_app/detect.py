@@ -44,7 +44,7 @@ class Detect:
 
     Attributes:
         folder: for the checkpoint and for what was learnt.
-        prepare: makes the database ready, or raises SinkFaultError.
+        prepare: returns when the query may start.
         note: told how many anomalies of each kind were new.
         fault: why the last batch was given up.
     """

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import start_http_server
 from pyspark.sql import DataFrame, SparkSession
@@ -32,6 +33,9 @@ from spark_app.sinks.timescaledb import Database, TimescaleWriter
 from spark_app.stores import database_of, objects_of
 from spark_app.transforms import enrich
 from telemetry.settings import SettingsError, load
+
+if TYPE_CHECKING:
+    from spark_app.detect import Detect
 
 STORE_MODULES = (
     ("psycopg2", "psycopg2-binary"),
@@ -142,30 +146,45 @@ def _keepers(
         (start_store, store, STORE_MODULES),
         (start_archive, archive, ARCHIVE_MODULES),
     ]
+    store_runs = threading.Event()
     if settings.detect:
-        queries.append((*_detect(spark, settings, database, ledger, stop), ()))
+        detect = _detect(settings, database, ledger, stop, store_runs)
+        start_detect = partial(detect.start, partial(_records, spark, settings))
+        # In this process, which needs no looking for modules.
+        queries.append((start_detect, detect, ()))
+
+    def report(query: str, up: int) -> None:
+        QUERY_UP.labels(query).set(up)
+        if query == store.query and up:
+            store_runs.set()
+
     return [
-        QueryKeeper(start, handler, spark, modules, QUERY_UP.labels(handler.query).set)
+        QueryKeeper(start, handler, spark, modules, partial(report, handler.query))
         for start, handler, modules in queries
     ]
 
 
 def _detect(
-    spark: SparkSession,
     settings: JobSettings,
     database: Database,
     ledger: Ledger,
     stop: threading.Event,
-) -> tuple[Callable[[], StreamingQuery], Handler]:
-    """Return what starts the query, and the query itself."""
+    store_runs: threading.Event,
+) -> "Detect":
     # Needs pandas, which takes memory: only where it is wanted.
     from spark_app.detect import Detect  # noqa: PLC0415
 
     sink = AnomalySink(database, settings.kafka_bootstrap_servers, settings.anomaly_topic)
     folder = Path(settings.checkpoint_dir) / "detect"
-    detect = Detect(settings, folder, sink, partial(_migrate, database), count_anomalies, stop)
+
+    def prepare() -> None:
+        # What is stored comes first, at a start as well; then the tables are there, too.
+        while not (stop.is_set() or store_runs.wait(1)):
+            pass
+
+    detect = Detect(settings, folder, sink, prepare, count_anomalies, stop)
     ledger.on_idle = detect.pass_time
-    return partial(detect.start, partial(_records, spark, settings)), detect
+    return detect
 
 
 def _store(

@@ -35,6 +35,9 @@ _SIDES = 2 * len(CHANNELS)  # first all upper tails, then all lower ones
 
 KINDS = ("outlier", "level_shift", "drift", "stuck", "noise_change")
 
+# Power of a surprise in the sum: above 1, one channel's great surprise counts more than several
+# small ones that add up to it.
+_ONE_COUNTS = 1.5
 # A shift of which this share was there before the run has crept in: a drift.
 _CREPT = 0.3
 # Alarms from this strength on are told, for series with a lower threshold than 1, which is usual.
@@ -206,7 +209,7 @@ class Detector:
             np.log(np.maximum(s["noise_slow"], 1e-9)) - noise,
         )
         surprise = self._surprise(s, np.stack(deviations, 1), tail_memory)
-        score = self._score(s, surprise.sum(1), tail_memory)
+        score = self._score(s, (surprise**_ONE_COUNTS).sum(1), tail_memory)
         margin = tuning.far * np.maximum(s["usual"], 1e-9)
         # What is expected changes when the profile is whole: what is usual is then learnt anew.
         since = s["count"] - s["season_since"]

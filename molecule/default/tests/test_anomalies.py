@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
-from paho.mqtt.publish import multiple
 from testinfra.host import Host
 
-from simulator.devices import make_devices
+from simulator.devices import Device, make_devices
+from simulator.publisher import Broker, Publisher
 from telemetry.reading import Reading, encode
 from telemetry.topics import telemetry_topic
 from tools.pipeline import Pipeline, eventually
@@ -21,19 +20,20 @@ DAYS = 4  # the detector learns for three
 
 
 def publish(pipeline: Pipeline, site: str, readings: list[Reading]) -> None:
-    login: Any = {"username": "devices", "password": pipeline.system.secret("mqtt_devices")}
-    messages: Any = [
-        (telemetry_topic(site, reading.device_id), encode(reading), 1, False)
-        for reading in readings
-    ]
-    multiple(messages, hostname=pipeline.system.gateway, auth=login)
+    system = pipeline.system
+    broker = Broker(system.gateway, 1883, "devices", system.secret("mqtt_devices"))
+    publisher = Publisher(broker, max_in_flight=500, ack_seconds=30)
+    publisher.connect()
+    for reading in readings:
+        publisher.publish(telemetry_topic(site, reading.device_id), encode(reading))
+    publisher.finish()
 
 
-def history(site: str) -> Iterator[list[Reading]]:
-    """Four days of readings of each of three devices, up to now; the first and second misbehave."""
+def history(devices: list[Device]) -> Iterator[list[Reading]]:
+    """Four days of readings of each device, up to now; the first and second misbehave."""
     rows = DAYS * timedelta(days=1) // STEP
     begin = datetime.now(UTC) - rows * STEP
-    for number, device in enumerate(make_devices(site, 3, seed=7)):
+    for number, device in enumerate(devices):
         readings = [device.read(begin + row * STEP) for row in range(rows)]
         if number == 0:
             stuck = readings[-31].temperature
@@ -54,7 +54,7 @@ def beats(pipeline: Pipeline, site: str, seconds: float) -> None:
         publish(pipeline, site, [Reading(f"{site}-{name}", now, seq, 20.0, 50.0) for name in names])
         if passed > seconds:
             return
-        time.sleep(0.2)
+        time.sleep(0.1)
 
 
 def test_misbehaving_devices_are_told_once(hosts: dict[str, Host], pipeline: Pipeline) -> None:
@@ -71,9 +71,10 @@ def test_misbehaving_devices_are_told_once(hosts: dict[str, Host], pipeline: Pip
         rows = pipeline.query(statement, f"{site}%")
         return {(device.removeprefix(f"{site}-"), *rest) for device, *rest in rows}
 
-    for readings in history(site):
+    devices = make_devices(site, 3, seed=7)
+    for readings in history(devices):
         publish(pipeline, site, readings)
-    beats(pipeline, site, 24)
+    beats(pipeline, site, 18)
     wanted = {
         ("0001", "temperature", "stuck"),
         ("0002", "temperature", "outlier"),
@@ -89,8 +90,7 @@ def test_misbehaving_devices_are_told_once(hosts: dict[str, Host], pipeline: Pip
 
     # It starts anew where it last wrote down what it had learnt, and tells again what it told.
     hosts["core1"].check_output("systemctl kill --signal=KILL streaming-job")
-    late = Reading(f"{site}-0003", datetime.now(UTC), 9999, temperature=-60.0, humidity=50.0)
-    publish(pipeline, site, [late])
+    publish(pipeline, site, [replace(devices[2].read(datetime.now(UTC)), temperature=-60.0)])
     eventually("what came later", found, lambda rows: ("0003", "temperature", "impossible") in rows)
     assert pipeline.query("SELECT count(*) FROM anomalies") == [(before[0][0] + 1,)]
 
