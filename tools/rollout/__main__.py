@@ -108,7 +108,7 @@ def give_verdict(path: Path, asked: Answer) -> Answer:
         book.measured(name, before, after)
         failing[name] = judge(before, after, limits) if after else []
         if told["failure"]:
-            failing[name].insert(0, Failing("install", None, None, None, told["failure"]))
+            failing[name].insert(0, Failing("tasks", None, None, None, told["failure"]))
     verdict = conclude(
         failing,
         book.gone_dark(failing),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -62,12 +63,12 @@ def panel(book: dict[str, Any], top: int) -> Iterator[str]:
     for row, (name, gateway) in enumerate(gateways.items()):
         y = first + row * ROW
         yield text(LEFT - 8, y + 16, name, text_anchor="end")
-        ends = [moment for moment, _ in gateway["steps"][1:]] + [begin + span]
-        for (moment, step), end in zip(gateway["steps"], ends, strict=True):
+        steps = [*gateway["steps"], [begin + span, ""]]
+        for (moment, step), (end, _) in itertools.pairwise(steps):
             yield bar(place(moment), place(end), y, step)
-        reasons = ", ".join(gate["gate"] for gate in gateway.get("failing", []))
-        if reasons:
-            yield text(place(ends[-2]) + 6, y + 16, reasons, fill="#ffffff")
+        if gateway.get("failing"):
+            reasons = ", ".join(gate["gate"] for gate in gateway["failing"])
+            yield text(place(steps[-2][0]) + 6, y + 16, reasons, fill="#ffffff")
     bottom = first + ROW * len(gateways)
     for number, wave in enumerate(book["waves"], 1):
         x, end = place(wave["began"]), place(wave["ended"] or begin + span)

@@ -27,12 +27,6 @@ SETTINGS = {
     # Two cores serve eight hosts: what is slow here is slower than this.
     "edge_rollout_latency_slack_ms": 1500,
 }
-DARK = """
-table inet dark {
-  chain input { type filter hook input priority 0; tcp dport 22 drop; }
-  chain output { type filter hook output priority 0; tcp dport 9092 drop; }
-}
-"""
 
 
 @dataclass
@@ -119,12 +113,16 @@ class Fleet:
 
     @contextmanager
     def dark(self, name: str) -> Iterator[None]:
-        """Has a gateway reached by nobody but its sensors."""
-        self.hosts[name].check_output("nft -f - << 'EOF'%sEOF", DARK)
+        """Has a gateway reached by nobody but its sensors, and without its uplink."""
+        gateway, core = self.hosts[name], self.address("roll-core")
+        # Connections that Ansible kept open end with it.
+        gateway.check_output("systemctl kill --signal=KILL ssh; systemctl stop ssh")
+        gateway.check_output("ip route add unreachable %s", core)
         try:
             yield
         finally:
-            self.hosts[name].check_output("nft delete table inet dark")
+            gateway.check_output("ip route del unreachable %s", core)
+            gateway.check_output("systemctl start ssh")
 
     def rows(self, site: str) -> tuple[int, int]:
         """Returns the rows of sites of that name in the database, and the readings they are of."""

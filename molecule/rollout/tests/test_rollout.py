@@ -61,7 +61,7 @@ def test_the_plan_is_shown_and_nothing_changes(fleet: Fleet, folder: Path) -> No
         ("drops", {"probes", "missing"}),
         ("crashes", {"restarts"}),
         ("slow", {"latency"}),
-        ("misconfigured", {"install"}),
+        ("misconfigured", {"tasks"}),
     ],
 )
 @pytest.mark.usefixtures("sensors")
