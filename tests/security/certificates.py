@@ -57,6 +57,8 @@ class Maker:
                 raise TypeError(authority.key)
             signer = loaded
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        signers = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
         certificate = (
             x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
             .not_valid_before(window[0])
@@ -64,6 +66,9 @@ class Maker:
             .add_extension(x509.SubjectAlternativeName([_alternative(name)]), critical=False)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(own, critical=False)
+            .add_extension(signers, critical=False)
+            .add_extension(_usage(ca=ca), critical=True)
             .sign(signer, hashes.SHA256())
         )
         identity.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -82,6 +87,12 @@ def _alternative(name: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def _usage(*, ca: bool) -> x509.KeyUsage:
+    others = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    named = dict.fromkeys((*others, "encipher_only", "decipher_only"), False)
+    return x509.KeyUsage(digital_signature=not ca, key_cert_sign=ca, crl_sign=ca, **named)
 
 
 def _window(days: float) -> tuple[datetime, datetime]:
