@@ -22,6 +22,8 @@ from tools.testhosts import environment
 CACHE = Path(os.environ.get("EDGE_CACHE", "~/.cache/edge-telemetry")).expanduser()
 ROOT = Path(os.environ.get("EDGE_ARM64_ROOT", CACHE / "arm64-root"))
 PACKAGES = "python3,mosquitto,mosquitto-clients"
+# The root's own /proc, seen by what is started there alone.
+ENTER = 'mount --bind /proc "$0/proc"; exec chroot "$0" "$@"'
 MQTT_PORT, METRICS_PORT = 18831, 19131
 READINGS = 100
 
@@ -47,6 +49,11 @@ def root() -> Path:
         zipfile.ZipFile(wheel).extractall(site)
     shutil.rmtree(wheels)
     return ROOT
+
+
+def inside(root: Path, *command: str) -> list[str]:
+    """A command as it is started in the file system for arm64."""
+    return ["unshare", "--mount", "sh", "-ec", ENTER, str(root), *command]
 
 
 def metrics() -> dict[str, float]:
@@ -84,8 +91,8 @@ def gateway(root: Path) -> Iterator[Path]:
         "BRIDGE_METRICS_PORT": str(METRICS_PORT),
     }
     commands = (
-        ["chroot", str(root), "/usr/sbin/mosquitto", "-c", "/tmp/mosquitto.conf"],  # noqa: S108
-        ["chroot", str(root), "/usr/bin/python3", "-m", "bridge"],
+        inside(root, "/usr/sbin/mosquitto", "-c", "/tmp/mosquitto.conf"),  # noqa: S108
+        inside(root, "/usr/bin/python3", "-m", "bridge"),
     )
     started = [subprocess.Popen(c, env={**os.environ, **settings}) for c in commands]
     try:
