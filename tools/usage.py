@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 UNITS = {
@@ -28,14 +29,14 @@ class Usage:
     resident_mb: float
 
 
-def look(group: str = "demo") -> dict[str, Usage]:
+def look(group: str = "demo", hosts: Mapping[str, tuple[str, ...]] = UNITS) -> dict[str, Usage]:
     """What each service uses, by `host unit`.
 
     Raises:
         subprocess.CalledProcessError: a host is not up.
     """
     found = {}
-    for host, units in UNITS.items():
+    for host, units in hosts.items():
         script = _LOOK.format(units=" ".join(units))
         command = ["podman", "exec", f"edge-{group}-{host}", "sh", "-c", script]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
