@@ -132,6 +132,18 @@ def contents(folder: Path) -> dict[str, str]:
     return {name: sha256(folder / name) for name in names if not name.startswith("manifest.")}
 
 
+def seal(folder: Path, about: dict[str, Any], key: Path) -> str:
+    """Writes and signs the manifest of a folder; returns the version, made of all that it has."""
+    files = contents(folder)
+    version = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+    manifest = {"version": version, **about, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    sign = ["ssh-keygen", "-Y", "sign", "-f", str(key), "-n", NAMESPACE]
+    run([*sign, str(folder / "manifest.json")], "signing")
+    (folder / "manifest.json.sig").rename(folder / "manifest.sig")
+    return version
+
+
 def make(options: argparse.Namespace) -> Path:
     """Makes the archive and returns its path."""
     sets: dict[str, dict[str, Any]] = json.loads(options.sets)
@@ -146,16 +158,10 @@ def make(options: argparse.Namespace) -> Path:
                 shutil.copy(found["archive"], folder / "artifacts")
             source = options.mirror or mirror()
             debian(wanted["packages"], release, options.arch, source, folder / f"apt/{release}.tar")
-        files = contents(folder)
-        version = hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
-        manifest = {"version": version, "arch": options.arch, "sets": sets, "files": files}
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        sign = ["ssh-keygen", "-Y", "sign", "-f", str(options.key), "-n", NAMESPACE]
-        run([*sign, str(folder / "manifest.json")], "signing")
-        (folder / "manifest.json.sig").rename(folder / "manifest.sig")
+        version = seal(folder, {"arch": options.arch, "sets": sets}, options.key)
         path = Path(options.to / f"edge-telemetry-{version}-{options.arch}.tar")
         with tarfile.open(path.with_suffix(".part"), "w") as tar:
-            for name in ("manifest.json", "manifest.sig", *files):
+            for name in sorted(p.name for p in folder.iterdir()):
                 tar.add(folder / name, name)
     return path.with_suffix(".part").rename(path)
 
