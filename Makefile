@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full test-arm64 lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 # The longest first: two run at a time.
@@ -71,7 +71,11 @@ test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, eve
 	pytest tests/demo
 
 test-full: test ## the same and the scenarios that take long
-	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout $(addprefix roles/,$(LONG_ROLES))
+	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle $(addprefix roles/,$(LONG_ROLES))
+
+test-arm64: ## nightly: artifacts for arm64, and a gateway's programs under qemu-user
+	python -m tools.artifacts --arch arm64
+	pytest tests/arm64
 
 audit: ## look the locked packages up among known vulnerabilities (asks PyPI)
 	@for lock in requirements/*.txt roles/artifact/files/locks/*.txt; do \
@@ -89,7 +93,7 @@ lint: ## ruff, mypy, yamllint, ansible-lint
 	ansible-lint site.yml playbooks inventories roles molecule
 
 unit: ## tests that need no test host
-	pytest --ignore=tests/demo tests
+	pytest --ignore=tests/demo --ignore=tests/arm64 tests
 
 scenarios: ## the scenario of each role
 	@$(IN_HOSTS) sh tools/scenarios.sh $(addprefix roles/,$(ROLES))
@@ -101,4 +105,5 @@ docs: ## write the roles' README files and the dashboards anew
 
 clean: demo-down ## remove the test hosts and what was built here; the artifact cache stays
 	@python3 tools/testhosts.py down test
+	@python3 tools/testhosts.py down offline
 	rm -rf .venv build results
