@@ -7,6 +7,7 @@ has each anomaly once.
 """
 
 import logging
+import math
 import shutil
 import threading
 import time
@@ -106,7 +107,9 @@ class Detect:
     def begin(self) -> None:
         """Go back to what the file says."""
         self._fleet = self._read()
-        self._saved = self._busy = self._looked = self.clock()
+        self._busy = self._looked = self.clock()
+        # What nobody has learnt before may be a week of readings.
+        self._saved = self._busy if self._fleet.places else -math.inf
 
     def __call__(self, batch: DataFrame, _number: int) -> None:
         """Judge a batch and deliver what it tells.

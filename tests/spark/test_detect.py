@@ -56,6 +56,7 @@ class Clock:
 
 
 def make(folder: Path, sink: Sink, clock: Clock) -> Detect:
+    folder.mkdir(exist_ok=True)
     stop = threading.Event()
     settings: Any = None
     nothing: Any = lambda *_: None  # noqa: E731
@@ -105,7 +106,6 @@ def test_restarted_query_finds_what_an_unbroken_one_does(tmp_path: Path) -> None
     )
     # It ends four times, each time some batches after it last wrote down what it knew.
     folder = tmp_path / "broken"
-    folder.mkdir()
     for _ in range(4):
         detect = make(folder, sink, clock)
         todo = behind(whole, detect)

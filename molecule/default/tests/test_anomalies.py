@@ -91,7 +91,8 @@ def test_misbehaving_devices_are_told_once(hosts: dict[str, Host], pipeline: Pip
     # It starts anew where it last wrote down what it had learnt, and tells again what it told.
     hosts["core1"].check_output("systemctl kill --signal=KILL streaming-job")
     publish(pipeline, site, [replace(devices[2].read(datetime.now(UTC)), temperature=-60.0)])
-    eventually("what came later", found, lambda rows: ("0003", "temperature", "impossible") in rows)
+    later = ("0003", "temperature", "impossible")
+    eventually("what came later", found, lambda rows: later in rows, seconds=240)
     assert pipeline.query("SELECT count(*) FROM anomalies") == [(before[0][0] + 1,)]
 
     messages = consumer.consume(1000, timeout=5)
