@@ -214,7 +214,8 @@ def _connect(visitor: Visitor) -> bytes:
         fields.append(visitor.password)
         flags |= _HAS_PASSWORD
     texts = b"".join(_text(field.encode()) for field in fields)
-    body = b"\x00\x04MQTT\x05" + bytes([flags]) + b"\x00\x1e\x00" + texts
+    # Without a keep-alive: who is silent stays connected.
+    body = b"\x00\x04MQTT\x05" + bytes([flags]) + b"\x00\x00\x00" + texts
     return _packet(PacketTypes.CONNECT << 4, body)
 
 
