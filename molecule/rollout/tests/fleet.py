@@ -84,26 +84,26 @@ class Fleet:
             *options,
         ]
 
-    def start(self, tree: Path, playbook: str, *options: str) -> subprocess.Popen[str]:
-        """Starts a playbook of a release."""
+    def start(self, tree: Path, playbook: str, *options: str) -> subprocess.Popen[bytes]:
+        """Starts a playbook of a release, in a process group of its own."""
         environment = os.environ | {"ANSIBLE_CONFIG": str(tree / "ansible.cfg")}
-        return subprocess.Popen(
-            self.command(tree, playbook, *options),
-            cwd=tree,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        with self.log(tree, playbook).open("w") as log:
+            return subprocess.Popen(
+                self.command(tree, playbook, *options),
+                cwd=tree,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def log(self, tree: Path, playbook: str) -> Path:
+        return self.folder / f"{tree.name}-{playbook}.log"
 
     def play(self, tree: Path, playbook: str, *options: str) -> tuple[int, str]:
         """Runs it; returns its status and what it printed."""
-        process = self.start(tree, playbook, *options)
-        output, _ = process.communicate(timeout=1800)
-        log = self.folder / f"{tree.name}-{playbook}.log"
-        log.write_text(output, encoding="utf-8")
-        return process.returncode, output
+        status = self.start(tree, playbook, *options).wait(3600)
+        return status, self.log(tree, playbook).read_text(encoding="utf-8")
 
     def book(self, output: str) -> dict[str, Any]:
         """Returns the book that a rollout names in its plan."""
