@@ -129,6 +129,8 @@ def test_install_upgrade_and_rollback(host: Host, first: Path, second: Path) -> 
         assert "bridge_mqtt_connected 1" in metrics
     assert releases[0] != releases[1]
     assert releases[2] == releases[0]
+    # One repository, not one for each version.
+    assert host.file("/var/lib/edge-telemetry/apt").listdir() == [versions[0].name]
     # Again the same: nothing to do.
     assert "changed=0" in install(versions[0])
 
