@@ -241,7 +241,7 @@ def finish(demo: System, report: Report) -> None:
 look around:
   python3 tools/testhosts.py run -- podman exec -it edge-demo-db1 psql -U sensor_user -d sensordb
   python3 tools/testhosts.py run -- podman exec -it edge-demo-core1 journalctl -fu streaming-job
-  MQTT {demo.gateway}:1883   Kafka {demo.core}:9092   S3 http://{demo.core}:9000
+  MQTT {demo.gateway}:1883   Kafka {demo.core}:9092   S3 https://{demo.core}:9000
   PostgreSQL {demo.database}:5432   passwords in {DEMO.relative_to(ROOT)}/.secrets/
   make demo-down   removes it all
 results are in results/demo.json""")
