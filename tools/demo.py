@@ -263,7 +263,7 @@ look around:
   python3 tools/testhosts.py run -- podman exec -it edge-demo-db1 psql -U sensor_user -d sensordb
   python3 tools/testhosts.py run -- podman exec -it edge-demo-core1 journalctl -fu streaming-job
   MQTT {demo.gateway}:8883 by TLS, devices' accounts in {secrets}/devices/gw1.csv
-  Kafka {demo.core}:9092   S3 http://{demo.core}:9000   PostgreSQL {demo.database}:5432
+  Kafka {demo.core}:9092   S3 https://{demo.core}:9000   PostgreSQL {demo.database}:5432
   passwords in {secrets}/
   make demo-down   removes it all
 open in a browser, also on a phone without a network: {PAGE.relative_to(ROOT)}

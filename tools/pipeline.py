@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 from paho.mqtt.publish import multiple
+from testinfra.host import Host
 
 from tools.hops import BUCKET, PUBLISHERS_PORT, Hops
 
@@ -49,6 +51,11 @@ class Pipeline(Hops):
             port=PUBLISHERS_PORT,
             tls=tls,
         )
+
+    def change(self, database: Host, statement: str) -> None:
+        """Changes rows on the database's host, as the owner: nobody else may take some away."""
+        command = "psql -XAtq -v ON_ERROR_STOP=1 -U sensor_user -d sensordb"
+        database.check_output(f"{command} -c {shlex.quote(statement)}")
 
     def stored(self, site: str) -> list[tuple[str, int]]:
         """(device, seq) of each row of a site in TimescaleDB."""

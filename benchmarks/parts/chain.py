@@ -155,7 +155,7 @@ def _drain(hops: Hops, count: int) -> float:
     subprocess.run([*_JOB, "stop", "streaming-job"], check=True)
     try:
         first, fleet = _place(hops), f"drain-{time.time():.0f}"
-        kafka = f"{hops.system.core}:9092"
+        kafka = hops.system.kafka("admin")
         with from_another_process(kafka, "sensor.raw", 0, count, fleet):
             pass
     finally:

@@ -37,12 +37,12 @@ def test_a_reading_arrives_in_timescaledb_and_in_parquet(pipeline: Pipeline) -> 
     assert [(r["device_id"], r["seq"], r["temperature"]) for r in archived] == [(device, 7, 25.0)]
 
 
-def test_a_known_device_brings_its_room_and_model(pipeline: Pipeline) -> None:
+def test_a_known_device_brings_its_room_and_model(
+    hosts: dict[str, Host], pipeline: Pipeline
+) -> None:
     device = f"known-{pipeline.site('lab')}"
-    statement = (
-        "INSERT INTO devices (device_id, room, model) VALUES (%s, 'B12', 'SHT45') RETURNING 1"
-    )
-    pipeline.query(statement, device)
+    known_by = f"VALUES ('{device}', 'B12', 'SHT45')"
+    pipeline.change(hosts["db1"], f"INSERT INTO devices (device_id, room, model) {known_by}")
     find = (
         "SELECT count(*) FROM sensor_data WHERE device_id = %s AND room = 'B12' AND model = 'SHT45'"
     )
@@ -86,8 +86,8 @@ BAD_INPUT = {
 def test_what_is_no_reading_goes_to_the_dead_letters_and_stops_no_other(pipeline: Pipeline) -> None:
     site = pipeline.site("broken")
     topic = f"sensors/{site}/{site}/telemetry"
-    servers = {"bootstrap.servers": f"{pipeline.system.core}:9092"}
-    consumer = Consumer(servers | {"group.id": "test-dead-letters"})
+    servers = pipeline.system.kafka("admin")
+    consumer = Consumer({**servers, "group.id": "test-dead-letters"})
     partition = TopicPartition("sensor.dead_letter", 0)
     partition.offset = consumer.get_watermark_offsets(partition, timeout=20)[1]
     consumer.assign([partition])
