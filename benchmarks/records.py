@@ -1,8 +1,8 @@
 """Readings straight into Kafka, as the bridge would write them.
 
 `python -m benchmarks.records --topic T --rate R --count N`, in a process of its own, as it takes a
-processor's fifth at 5,000 readings/s; rate 0 is as fast as it can. How to reach Kafka it reads from its
-standard input, where no list of processes shows a key: settings of librdkafka as JSON.
+processor's fifth at 5,000 readings/s; rate 0 is as fast as it can. Its standard input says how to
+reach Kafka, as JSON with settings of librdkafka: no list of processes shows a key.
 """
 
 import argparse
