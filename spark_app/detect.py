@@ -27,6 +27,7 @@ from spark_app.positions import kafka_ends, starting_offsets
 from spark_app.settings import JobSettings
 from spark_app.sinks.anomalies import AnomalySink
 from spark_app.sinks.outcome import SinkFaultError
+from spark_app.stores import kafka_of
 
 QUERY = "detect"
 
@@ -88,7 +89,7 @@ class Detect:
             SinkFaultError: Kafka does not answer.
         """
         settings = self.settings
-        ends = kafka_ends(settings.kafka_bootstrap_servers, settings.raw_topic)
+        ends = kafka_ends(kafka_of(settings), settings.raw_topic)
         self.begin()
         starting = starting_offsets(ends, settings.raw_topic, self._fleet.places)
         shutil.rmtree(self.folder, ignore_errors=True)

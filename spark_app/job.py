@@ -30,7 +30,7 @@ from spark_app.sinks.archive import ArchiveWriter
 from spark_app.sinks.archived import next_offsets
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
 from spark_app.sinks.timescaledb import Database, TimescaleWriter
-from spark_app.stores import database_of, objects_of
+from spark_app.stores import database_of, kafka_of, objects_of
 from spark_app.transforms import enrich
 from telemetry.settings import SettingsError, load
 
@@ -174,7 +174,7 @@ def _detect(
     # Needs pandas, which takes memory: only where it is wanted.
     from spark_app.detect import Detect  # noqa: PLC0415
 
-    sink = AnomalySink(database, settings.kafka_bootstrap_servers, settings.anomaly_topic)
+    sink = AnomalySink(database, kafka_of(settings), settings.anomaly_topic)
     folder = Path(settings.checkpoint_dir) / "detect"
 
     def prepare() -> None:
@@ -209,7 +209,7 @@ def _store(
         devices,
         ledger,
         stop,
-        DeadLetters(settings.kafka_bootstrap_servers, settings.dead_letter_topic),
+        DeadLetters(kafka_of(settings), settings.dead_letter_topic),
     )
 
 
@@ -223,7 +223,7 @@ def _start(
     starting = "earliest"
     if handler.checkpoint.is_new:
         stored, first_batch = handler.find_place()
-        ends = kafka_ends(settings.kafka_bootstrap_servers, settings.raw_topic)
+        ends = kafka_ends(kafka_of(settings), settings.raw_topic)
         starting = starting_offsets(ends, settings.raw_topic, stored)
         handler.checkpoint.begin(first_batch)
     # No minPartitions: a Kafka partition of a batch is one task, and one archive object.
@@ -250,7 +250,7 @@ def _records(
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", query)
     records = (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
+        .options(**{f"kafka.{name}": value for name, value in kafka_of(settings).java().items()})
         .option("kafka.request.timeout.ms", 10_000)
         .option("kafka.default.api.timeout.ms", 15_000)
         # Else a task waits two minutes for records that a broker without power has lost.

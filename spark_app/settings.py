@@ -18,6 +18,10 @@ class JobSettings:
 
     Attributes:
         kafka_bootstrap_servers: `host:port`, several separated by commas.
+        kafka_tls_ca: file with the authorities that vouch for Kafka; empty: no TLS.
+        kafka_tls_keystore: PEM file with the key and certificate that say who the job is.
+        database_tls_ca: file with the authorities that vouch for the database; empty: no TLS.
+        s3_tls_ca: file with the authorities that vouch for the store's https; empty: the system's.
         checkpoint_dir: local folder; each query has one of its own below it.
         store_mode: `micro-batch`, or `real-time`: rows are committed as they arrive.
         store_trigger: time between two micro-batches of *store*, in Spark's words.
@@ -41,14 +45,18 @@ class JobSettings:
     s3_access_key: str
     s3_secret_key: str
     checkpoint_dir: str
+    kafka_tls_ca: str = ""
+    kafka_tls_keystore: str = ""
     raw_topic: str = RAW_TOPIC
     dead_letter_topic: str = DEAD_LETTER_TOPIC
     anomaly_topic: str = ANOMALY_TOPIC
     database_port: Port = 5432
     database_name: str = "sensordb"
     database_user: str = "sensor_user"
+    database_tls_ca: str = ""
     s3_bucket: str = "sensor-archive"
     s3_region: str = "us-east-1"
+    s3_tls_ca: str = ""
     store_mode: Literal["micro-batch", "real-time"] = "micro-batch"
     store_trigger: str = "200 milliseconds"
     store_batch: str = "15 minutes"

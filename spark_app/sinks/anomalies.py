@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from spark_app.positions import KAFKA_MODULE
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
 from spark_app.sinks.timescaledb import PACKAGE, Database
+from telemetry.kafka import KafkaAddress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ class AnomalySink:
     """
 
     database: Database
-    bootstrap_servers: str
+    kafka: KafkaAddress
     topic: str
     _connection: Any = None
     _producer: Any = None
@@ -89,7 +90,7 @@ class AnomalySink:
         if self._producer is None:
             self._producer = kafka.Producer(
                 {
-                    "bootstrap.servers": self.bootstrap_servers,
+                    **self.kafka.librdkafka(),
                     "enable.idempotence": True,
                     "message.timeout.ms": _SEND_SECONDS * 1000,
                 }
@@ -105,5 +106,5 @@ class AnomalySink:
         if self._producer.flush(_SEND_SECONDS + 5):
             failed.append("no answer")
         if failed:
-            text = f"Kafka {self.bootstrap_servers}, topic {self.topic}: {failed[0]}"
+            text = f"Kafka {self.kafka.servers}, topic {self.topic}: {failed[0]}"
             raise SinkFaultError(Fault("unavailable", text))

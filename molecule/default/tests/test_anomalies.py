@@ -60,9 +60,7 @@ def beats(pipeline: Pipeline, site: str, seconds: float) -> None:
 def test_misbehaving_devices_are_told_once(hosts: dict[str, Host], pipeline: Pipeline) -> None:
     site = pipeline.site("odd")
     topic = TopicPartition("sensor.anomalies", 0)
-    consumer = Consumer(
-        {"bootstrap.servers": f"{pipeline.system.core}:9092", "group.id": "test-anomalies"}
-    )
+    consumer = Consumer({**pipeline.system.kafka("admin"), "group.id": "test-anomalies"})
     topic.offset = consumer.get_watermark_offsets(topic, timeout=20)[1]
     consumer.assign([topic])
 
