@@ -1,9 +1,10 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status rollout rollback reconcile backup restore chaos fuzz bench bench-anomalies audit sbom test test-full lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full test-arm64 lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
-ROLES := artifact systemd_service python_app tls_certificate base firewall kafka minio spark mosquitto timescaledb mqtt_bridge streaming_job exporters grafana
+# The longest first: two run at a time.
+ROLES := mqtt_bridge spark timescaledb streaming_job exporters kafka minio base mosquitto tls_certificate artifact grafana firewall systemd_service python_app
 # Installs the whole system and waits for alerts: for `make test-full`.
 LONG_ROLES := monitoring
 
@@ -28,6 +29,9 @@ INVENTORY := inventories/demo
 status: ## one table: services, lag, latencies, disks, clocks; INVENTORY=inventories/…, JSON=1
 	@python -m tools.status --inventory $(INVENTORY) $(if $(JSON),--json)
 
+report: ## one HTML page of the last hours for people on the spot; INVENTORY=inventories/…, HOURS=24
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e report_hours=$(or $(HOURS),24) playbooks/report.yml $(ARGS)
+
 reconcile: ## compare Kafka, database and archive by hour; INVENTORY=inventories/…, HOURS=24
 	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e reconcile_hours=$(or $(HOURS),2) playbooks/reconcile.yml
 
@@ -50,6 +54,9 @@ rollback: ## gateways go back to their release of before; INVENTORY=inventories/
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)
 
+attack: ## try on the demo's hosts what should be refused; results/attack.json
+	@$(IN_HOSTS) python -m tests.security $(ARGS)
+
 fuzz: ## 10^6 bad payloads through the decoder: ARGS='--cases 100000 --seed 7'
 	@python -m tests.fuzz $(ARGS)
 
@@ -64,7 +71,11 @@ test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, eve
 	pytest tests/demo
 
 test-full: test ## the same and the scenarios that take long
-	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout $(addprefix roles/,$(LONG_ROLES))
+	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll $(addprefix roles/,$(LONG_ROLES))
+
+test-arm64: ## nightly: artifacts for arm64, and a gateway's programs under qemu-user
+	python -m tools.artifacts --arch arm64
+	pytest tests/arm64
 
 audit: ## look the locked packages up among known vulnerabilities (asks PyPI)
 	@for lock in requirements/*.txt roles/artifact/files/locks/*.txt; do \
@@ -82,7 +93,7 @@ lint: ## ruff, mypy, yamllint, ansible-lint
 	ansible-lint site.yml playbooks inventories roles molecule
 
 unit: ## tests that need no test host
-	pytest --ignore=tests/demo tests
+	pytest --ignore=tests/demo --ignore=tests/arm64 tests
 
 scenarios: ## the scenario of each role
 	@$(IN_HOSTS) sh tools/scenarios.sh $(addprefix roles/,$(ROLES))
@@ -94,4 +105,5 @@ docs: ## write the roles' README files and the dashboards anew
 
 clean: demo-down ## remove the test hosts and what was built here; the artifact cache stays
 	@python3 tools/testhosts.py down test
+	@python3 tools/testhosts.py down offline
 	rm -rf .venv build results

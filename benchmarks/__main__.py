@@ -19,7 +19,7 @@ from benchmarks.options import Options
 from benchmarks.scratch import say
 
 # Each is a module of benchmarks.parts with `run(options) -> list[Figure]`; bars are in report.py.
-PARTS = ("relays", "backlog", "floor", "ingest", "wear", "chain")
+PARTS = ("relays", "backlog", "floor", "ingest", "wear", "decode", "chain")
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ As a program it sends at a steady rate, in a process of its own, and saves when 
 import argparse
 import contextlib
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -35,35 +36,29 @@ Times = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Broker:
-    """Where the load goes, and as whom; without a user name as nobody.
+    """Where the load goes, and as whom; without TLS as nobody.
 
     Attributes:
+        tls: files with its authorities, our certificate and its key; without them in plain text.
         fleet: name of devices that each count their own readings, as the ledger wants it; without
             one all devices share one sequence.
     """
 
     port: int
     host: str = "127.0.0.1"
-    username: str = ""
-    password_file: Path | None = None
+    tls: tuple[str, str, str] | None = None
     fleet: str = ""
 
     def arguments(self) -> list[str]:
         """Return it as options of this program."""
         given = [f"--port={self.port}", f"--host={self.host}", f"--fleet={self.fleet}"]
-        if self.password_file:
-            given += [f"--username={self.username}", f"--password-file={self.password_file}"]
+        if self.tls:
+            given += ["--tls", *self.tls]
         return given
 
     def connect(self) -> bytes:
         """Return the CONNECT: MQTT 3.1.1, a session that ends with the connection."""
-        fields, flags = [b"bench"], 0x02
-        if self.password_file:
-            password = self.password_file.read_bytes().strip()
-            fields, flags = [*fields, self.username.encode(), password], 0xC2
-        texts = b"".join(struct.pack(">H", len(field)) + field for field in fields)
-        body = b"\x00\x04MQTT\x04" + bytes([flags, 0, 0]) + texts
-        return b"\x10" + bytes([len(body)]) + body  # below 128 bytes
+        return b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05bench"
 
 
 def reading(number: int, fleet: str = "") -> tuple[str, bytes]:
@@ -93,8 +88,13 @@ class Publisher:
         self._fleet = broker.fleet
         self._socket = socket.create_connection((broker.host, broker.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if broker.tls:
+            authorities, *ours = broker.tls
+            context = ssl.create_default_context(cafile=authorities)
+            context.load_cert_chain(*ours)
+            self._socket = context.wrap_socket(self._socket, server_hostname=broker.host)
         self._socket.sendall(broker.connect())
-        answer = self._socket.recv(_ACK_SIZE, socket.MSG_WAITALL)
+        answer = self._socket.recv(_ACK_SIZE)
         if answer != b"\x20\x02\x00\x00":
             message = f"the broker does not let the load generator in: {answer!r}"
             raise RuntimeError(message)
@@ -192,15 +192,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="of the broker (%(default)s)")
     parser.add_argument("--port", type=int, default=1883, help="(%(default)s)")
-    parser.add_argument("--username", default="")
-    parser.add_argument("--password-file", type=Path)
+    parser.add_argument("--tls", nargs=3, metavar=("AUTHORITIES", "CERTIFICATE", "KEY"))
     parser.add_argument("--fleet", default="", help="name of devices that count for themselves")
     parser.add_argument("--rate", type=float, required=True, help="readings per second")
     parser.add_argument("--first", type=int, default=0, help="number of the first reading")
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--sent", type=Path, required=True, help="file for the times, .npy")
     options = parser.parse_args()
-    named = (options.port, options.host, options.username, options.password_file, options.fleet)
+    named = (options.port, options.host, options.tls, options.fleet)
     sent = send_steadily(Broker(*named), options.rate, options.first, options.count)
     np.save(options.sent, sent)
 

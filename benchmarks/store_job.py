@@ -126,6 +126,7 @@ class StoreJob:
             "JOB_CHECKPOINT_DIR": str(self.folder / "checkpoints"),
             "JOB_METRICS_PORT": str(self.metrics_port),
             "JOB_STORE_MODE": self.mode,
+            "JOB_DETECT": "false",  # what is measured is store
             "PYTHONPATH": str(ROOT),
             "PYSPARK_PYTHON": sys.executable,
         }

@@ -114,10 +114,11 @@ def _at_rate(job: StoreJob, rate: int, options: argparse.Namespace) -> dict[str,
 
 def _load(
     broker: Service, mode: str, rate: int, seconds: int
-) -> AbstractContextManager[subprocess.Popen[bytes]]:
+) -> AbstractContextManager[subprocess.Popen[str]]:
     # Each load has devices of its own, as each counts from 0.
     fleet = f"{mode}-{time.time():.0f}"
-    return from_another_process(broker.address, f"{mode}-{RAW}", rate, rate * seconds, fleet)
+    kafka = {"bootstrap.servers": broker.address}
+    return from_another_process(kafka, f"{mode}-{RAW}", rate, rate * seconds, fleet)
 
 
 def _cpu_seconds(job: StoreJob) -> float:

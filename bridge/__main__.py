@@ -10,6 +10,7 @@ from bridge import log
 from bridge.metrics import Metrics
 from bridge.service import Service
 from bridge.settings import Settings
+from bridge.tls import client_context
 from telemetry.settings import SettingsError, load
 
 # Objects that are not part of a cycle go without the collector; what is under way are some 50,000,
@@ -24,6 +25,7 @@ def main() -> int:
     log.configure()
     try:
         settings = load(Settings, "BRIDGE")
+        _check_authorities(settings.mqtt_ca_file)
     except SettingsError as error:
         for fault in str(error).splitlines():
             log.event(logging.CRITICAL, "settings", fault=fault)
@@ -37,6 +39,15 @@ def main() -> int:
     signal.signal(signal.SIGTERM, service.stop)
     signal.signal(signal.SIGINT, service.stop)
     return service.run()
+
+
+def _check_authorities(file: str) -> None:
+    try:
+        if file:
+            client_context(file)
+    except OSError as error:
+        message = f"BRIDGE_MQTT_CA_FILE={file} cannot be used ({error}): expected certificates, PEM"
+        raise SettingsError(message) from error
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from bridge import log
 from bridge.metrics import Metrics
 from bridge.settings import Settings
+from bridge.tls import client_context
 
 PREFIX = "$SYS/broker/"
 # Mosquitto counts there what a full queue did not take, since it started. mosquitto(8), $SYS.
@@ -33,6 +34,11 @@ class BrokerWatch:
         )
         if settings.mqtt_username:
             client.username_pw_set(settings.mqtt_username, settings.mqtt_password or None)
+        if settings.mqtt_ca_file:
+            context = client_context(settings.mqtt_ca_file)
+            client.tls_set_context(context)
+            # An authority that was added since is to be known at the next attempt.
+            client.on_pre_connect = lambda *_: context.load_verify_locations(settings.mqtt_ca_file)
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         topics = [DROPPED_TOPIC, *(PREFIX + name for name in metrics.broker_figures)]
         client.on_connect = lambda client, *_: client.subscribe([(topic, 0) for topic in topics])

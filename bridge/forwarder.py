@@ -55,7 +55,7 @@ class Forwarder:
         self._connects = 0
         self._producer = Producer(
             {
-                "bootstrap.servers": settings.kafka_bootstrap_servers,
+                **settings.kafka.librdkafka(),
                 "client.id": settings.session_id,
                 "enable.idempotence": True,
                 "acks": "all",

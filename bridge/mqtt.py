@@ -19,6 +19,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from bridge.tls import TlsSocket, client_context
+
 QOS = 1
 FOR_EVER = 0xFFFF_FFFF
 _CHUNK = 64 * 1024
@@ -58,13 +60,18 @@ class ProtocolError(OSError):
 
 @dataclass(frozen=True)
 class Login:
-    """Who connects; `receive_maximum` messages may be without a PUBACK."""
+    """Who connects; `receive_maximum` messages may be without a PUBACK.
+
+    With `ca_file`, a file of authorities, the connection is TLS and one of them has to vouch for
+    the broker's name or address.
+    """
 
     client_id: str
     username: str = ""
     password: str = ""
     keepalive_seconds: int = 30
     receive_maximum: int = 65_535
+    ca_file: str = ""
 
 
 class Connection:
@@ -89,10 +96,15 @@ class Connection:
         self._leaving = False
         self._busy = False
         self._lock = threading.Lock()
-        self._socket = socket.create_connection((host, port), _CONNECT_SECONDS)
+        line = socket.create_connection((host, port), _CONNECT_SECONDS)
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket: socket.socket | TlsSocket = line
         self._wake, self._woken = socket.socketpair()
+        # TLS may have decrypted more than the broker's first answer.
+        self._first_look = bool(login.ca_file)
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if login.ca_file:
+                self._socket = TlsSocket(line, client_context(login.ca_file), host)
             self._socket.sendall(connect(login))
             self.session_present = self._await_connack()
             self._socket.settimeout(self._keepalive)
@@ -126,7 +138,8 @@ class Connection:
         Raises:
             OSError: the connection is gone.
         """
-        ready, _, _ = select.select([self._socket, self._woken], [], [], self._keepalive / 2)
+        wait = 0 if self._first_look else self._keepalive / 2
+        ready, _, _ = select.select([self._socket, self._woken], [], [], wait)
         if self._woken in ready:
             self._woken.recv(_CHUNK)
         self._flush()
@@ -134,14 +147,12 @@ class Connection:
             self._socket.sendall(b"\xe0\x00")
             return None
         packets: list[Packet] = []
-        if self._socket in ready:
+        if self._socket in ready or self._first_look:
             if self._busy:
                 time.sleep(_GATHER_SECONDS)
-            chunk = self._socket.recv(_CHUNK)
+            chunk = self._read_some(ready=self._socket in ready)
+            self._first_look = False
             self._busy = len(chunk) > _MANY
-            if not chunk:
-                message = "the broker closed the connection"
-                raise ProtocolError(message)
             self._heard_at = time.monotonic()
             messages, packets = self._split(chunk)
             if messages:
@@ -153,6 +164,16 @@ class Connection:
         """Close the socket."""
         for one in (self._socket, self._wake, self._woken):
             one.close()
+
+    def _read_some(self, *, ready: bool) -> bytes:
+        """Read what is there; by TLS that may be no data, as with a new session ticket."""
+        if isinstance(self._socket, TlsSocket):
+            return self._socket.drain(ready=ready)
+        chunk = self._socket.recv(_CHUNK)
+        if not chunk:
+            message = "the broker closed the connection"
+            raise ProtocolError(message)
+        return chunk
 
     def _send(self, data: bytes) -> None:
         with self._lock:

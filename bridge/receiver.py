@@ -43,6 +43,7 @@ class Receiver:
             settings.mqtt_username,
             settings.mqtt_password,
             receive_maximum=settings.max_in_flight,
+            ca_file=settings.mqtt_ca_file,
         )
         self._outlet = outlet
         self._stamps = stamps

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from telemetry.kafka import KafkaAddress
 from telemetry.settings import Between, Port
 from telemetry.topics import DEAD_LETTER_TOPIC, RAW_TOPIC, SUBSCRIPTION
 
@@ -12,6 +13,9 @@ class Settings:
     """Where to receive, where to send, and how much may be under way.
 
     Attributes:
+        mqtt_ca_file: authorities that may vouch for the MQTT broker; empty: no TLS.
+        kafka_tls_ca: file with the authorities that vouch for Kafka; empty: without TLS.
+        kafka_tls_keystore: PEM file with the key and certificate that say who this bridge is.
         spool_max_bytes: size of the spool at which no more is taken.
         spool_max_age_seconds: the same, as the age of the oldest message that waits.
         replay_seconds: seconds of forwarding whose messages stay in the spool after Kafka took
@@ -26,8 +30,11 @@ class Settings:
     mqtt_port: Port = 1883
     mqtt_username: str = ""
     mqtt_password: str = ""
+    mqtt_ca_file: str = ""
     mqtt_topic: str = SUBSCRIPTION
     client_id: str = ""  # empty: bridge-<gateway>
+    kafka_tls_ca: str = ""
+    kafka_tls_keystore: str = ""
     kafka_topic: str = RAW_TOPIC
     kafka_dead_letter_topic: str = DEAD_LETTER_TOPIC
     max_in_flight: Annotated[int, Between(1, 65_535)] = 1000  # MQTT's Receive Maximum
@@ -39,6 +46,13 @@ class Settings:
     clock_wait_seconds: Annotated[float, Between(0, 86_400)] = 600.0
     metrics_address: str = "127.0.0.1"
     metrics_port: Port = 9101
+
+    @property
+    def kafka(self) -> KafkaAddress:
+        """How to reach Kafka."""
+        return KafkaAddress(
+            self.kafka_bootstrap_servers, self.kafka_tls_ca, self.kafka_tls_keystore
+        )
 
     @property
     def session_id(self) -> str:

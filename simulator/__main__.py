@@ -46,13 +46,21 @@ def main(arguments: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
-        broker = Broker(options.host, options.port, options.username, _password(options))
+        broker = Broker(
+            options.host,
+            options.port,
+            options.username,
+            _password(options),
+            options.authorities,
+            options.certificate,
+            options.key,
+        )
         readings = islice(_readings(options, Pacer(stop)), options.count)
         telemetry_topic(options.site, "any")
+        publisher = Publisher(broker, options.max_in_flight, options.ack_timeout)
     except (ReplayError, UsageError, ValueError) as error:
         _say(str(error))
         return 2
-    publisher = Publisher(broker, options.max_in_flight, options.ack_timeout)
     account = Account()
     failure = ""
     began = time.monotonic()

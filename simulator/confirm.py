@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
 from paho.mqtt.reasoncodes import ReasonCode
 
 from simulator.publisher import Broker, PublishError
@@ -53,11 +52,7 @@ class Confirmations:
         self._heard = time.monotonic()
         self._looked = 0.0
         self._ready = threading.Event()
-        client = Client(
-            CallbackAPIVersion.VERSION2, f"simulator-acks-{uuid.uuid4().hex[:8]}", protocol=MQTTv5
-        )
-        if broker.username:
-            client.username_pw_set(broker.username, broker.password or None)
+        client = broker.client(f"simulator-acks-{uuid.uuid4().hex[:8]}")
         client.reconnect_delay_set(min_delay=1, max_delay=5)
         client.on_connect = self._on_connect
         client.on_subscribe = lambda *_: self._ready.set()

@@ -18,6 +18,14 @@ def parser() -> argparse.ArgumentParser:
     add("--port", type=_whole(1, 65_535), default=1883, help="its port")
     add("--username", default="", help="for the broker; empty for anonymous")
     add("--password-file", type=Path, metavar="FILE", help="holds the password")
+    add(
+        "--authorities",
+        type=Path,
+        metavar="FILE",
+        help="speak TLS; one of these is to vouch for it",
+    )
+    add("--certificate", type=Path, metavar="FILE", help="show this one to the broker")
+    add("--key", type=Path, metavar="FILE", help="of the certificate")
     add("--site", default="site1", help="second level of the topic, and prefix of device names")
     add("--devices", type=_whole(1), default=10, help="how many")
     add("--rate", type=_amount, default=10.0, help="readings/s of all devices; 0: all it can")

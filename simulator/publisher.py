@@ -1,9 +1,11 @@
 """Publishes with QoS 1 and keeps account of the PUBACKs."""
 
+import ssl
 import threading
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 from paho.mqtt.client import Client, ConnectFlags, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
@@ -19,12 +21,41 @@ class PublishError(RuntimeError):
 
 @dataclass(frozen=True)
 class Broker:
-    """Where to publish, and as whom; an empty user name is for anonymous."""
+    """Where to publish, and as whom; an empty user name is for anonymous.
+
+    Attributes:
+        authorities: file with those that may vouch for it by TLS; None: no TLS.
+        certificate: file with ours, None: without one.
+        key: file with its key.
+    """
 
     host: str
     port: int
     username: str = ""
     password: str = ""
+    authorities: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def client(self, client_id: str) -> Client:
+        """Return a client that is to connect there.
+
+        Raises:
+            ValueError: a file cannot be used.
+        """
+        client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5)
+        if self.username:
+            client.username_pw_set(self.username, self.password or None)
+        if self.authorities:
+            try:
+                context = ssl.create_default_context(cafile=self.authorities)
+                if self.certificate:
+                    context.load_cert_chain(self.certificate, self.key)
+            except OSError as error:
+                message = f"--authorities, --certificate or --key cannot be used: {error}"
+                raise ValueError(message) from error
+            client.tls_set_context(context)
+        return client
 
 
 class Publisher:
@@ -50,11 +81,7 @@ class Publisher:
         self._connected = threading.Event()
         self._rejection = ""
         self._slots = threading.BoundedSemaphore(max_in_flight)
-        client = Client(
-            CallbackAPIVersion.VERSION2, f"simulator-{uuid.uuid4().hex[:12]}", protocol=MQTTv5
-        )
-        if broker.username:
-            client.username_pw_set(broker.username, broker.password or None)
+        client = broker.client(f"simulator-{uuid.uuid4().hex[:12]}")
         # The bound is ours: paho's own would look through all messages at each PUBACK.
         client.max_inflight_messages_set(0)
         client.reconnect_delay_set(min_delay=1, max_delay=5)
@@ -83,7 +110,7 @@ class Publisher:
             raise PublishError(message)
         if self._rejection:
             message = f"{address} refused the connection ({self._rejection}): "
-            raise PublishError(message + "check --username and --password-file")
+            raise PublishError(message + "check --username and --password-file, or --certificate")
         self._heard = time.monotonic()
 
     def publish(self, topic: str, payload: bytes) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from spark_app.audit import COLUMNS, Span, typed
 from spark_app.sinks.outcome import require
 from telemetry import headers
+from telemetry.kafka import KafkaAddress
 from telemetry.topics import parse_topic
 
 _TIMEOUT_SECONDS = 30.0
@@ -23,7 +24,7 @@ _GAP = 100
 class Kafka:
     """The topic of raw records and the one of dead letters."""
 
-    servers: str
+    address: KafkaAddress
     topic: str
     dead_letter_topic: str
 
@@ -127,7 +128,7 @@ class Kafka:
                 batch = consumer.consume(most, timeout=_TIMEOUT_SECONDS)
                 if not batch:
                     place = f"{topic}-{number} from offset {next_offset}"
-                    message = f"Kafka {self.servers} gives nothing of {place}: is it up?"
+                    message = f"Kafka {self.address.servers} gives nothing of {place}: is it up?"
                     raise TimeoutError(message)
                 records += batch
                 next_offset = batch[-1].offset() + 1
@@ -136,7 +137,7 @@ class Kafka:
 
     def _consumer(self) -> Any:  # noqa: ANN401 - confluent_kafka has no types
         kafka = require("confluent_kafka", "confluent-kafka")
-        return kafka.Consumer({"bootstrap.servers": self.servers, "group.id": "reconcile"})
+        return kafka.Consumer({**self.address.librdkafka(), "group.id": "reconcile"})
 
 
 def _runs(offsets: Sequence[int]) -> list[list[int]]:

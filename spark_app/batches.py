@@ -22,6 +22,7 @@ from spark_app.sinks.outcome import (
 )
 from spark_app.transforms import add_devices
 from telemetry import headers
+from telemetry.kafka import KafkaAddress
 
 _FIRST_WAIT_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 30.0
@@ -48,7 +49,7 @@ class Notebook(Protocol):
 class DeadLetters:
     """Sends what is no reading to the dead letter topic."""
 
-    bootstrap_servers: str
+    kafka: KafkaAddress
     topic: str
 
     def send(self, batch: DataFrame, refused: list[tuple[int, int, str]]) -> None:
@@ -77,7 +78,7 @@ class DeadLetters:
                 F.concat(added, F.coalesce("headers", F.slice(added, 1, 0))).alias("headers"),
             )
             .write.format("kafka")
-            .option("kafka.bootstrap.servers", self.bootstrap_servers)
+            .options(**{f"kafka.{name}": value for name, value in self.kafka.java().items()})
             .option("kafka.max.request.size", _MOST_REQUEST_BYTES)
             .option("topic", self.topic)
             .option("includeHeaders", "true")

@@ -5,10 +5,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import start_http_server
 from pyspark.sql import DataFrame, SparkSession
@@ -19,18 +20,22 @@ from spark_app.checkpoint import Checkpoint
 from spark_app.decode import decode
 from spark_app.devices import DeviceTable
 from spark_app.executors import PATIENCE_SECONDS, ExecutorWatch, count_executors
-from spark_app.keeper import QueryKeeper, is_alive
-from spark_app.metrics import QUERY_UP, Ledger, follow_figures
+from spark_app.keeper import Handler, Modules, QueryKeeper, is_alive
+from spark_app.metrics import QUERY_UP, Ledger, count_anomalies, follow_figures
 from spark_app.positions import KAFKA_MODULE, kafka_ends, of_database, starting_offsets
 from spark_app.realtime import RealTimeStore
 from spark_app.settings import PREFIX, JobSettings
+from spark_app.sinks.anomalies import AnomalySink
 from spark_app.sinks.archive import ArchiveWriter
 from spark_app.sinks.archived import next_offsets
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
 from spark_app.sinks.timescaledb import Database, TimescaleWriter
-from spark_app.stores import database_of, objects_of
+from spark_app.stores import database_of, kafka_of, objects_of
 from spark_app.transforms import enrich
 from telemetry.settings import SettingsError, load
+
+if TYPE_CHECKING:
+    from spark_app.detect import Detect
 
 STORE_MODULES = (
     ("psycopg2", "psycopg2-binary"),
@@ -88,7 +93,7 @@ def _session(settings: JobSettings) -> SparkSession:
     builder = (
         SparkSession.builder.appName("streaming-job")
         .config("spark.sql.session.timeZone", "UTC")
-        # A long batch of one query leaves task slots to the other.
+        # A long batch of one query leaves task slots to the others.
         .config("spark.scheduler.mode", "FAIR")
     )
     if settings.store_mode == "real-time":
@@ -102,7 +107,7 @@ def _session(settings: JobSettings) -> SparkSession:
 
 def _keepers(
     spark: SparkSession, settings: JobSettings, stop: threading.Event
-) -> tuple[QueryKeeper, QueryKeeper]:
+) -> list[QueryKeeper]:
     database, objects = database_of(settings), objects_of(settings)
     checkpoints = Path(settings.checkpoint_dir)
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -137,18 +142,49 @@ def _keepers(
         start_store = partial(_start, spark, settings, store, *pace)
     pace = settings.archive_trigger, settings.archive_max_offsets_per_trigger
     start_archive = partial(_start, spark, settings, archive, *pace)
-    modules = {"store": STORE_MODULES, "archive": ARCHIVE_MODULES}
-    first, second = (
-        QueryKeeper(
-            start,
-            handler,
-            spark,
-            modules[handler.query],
-            lambda up, query=handler.query: QUERY_UP.labels(query).set(up),  # type: ignore[misc]
-        )
-        for start, handler in ((start_store, store), (start_archive, archive))
-    )
-    return first, second
+    queries: list[tuple[Callable[[], StreamingQuery], Handler, Modules]] = [
+        (start_store, store, STORE_MODULES),
+        (start_archive, archive, ARCHIVE_MODULES),
+    ]
+    store_runs = threading.Event()
+    if settings.detect:
+        detect = _detect(settings, database, ledger, stop, store_runs)
+        start_detect = partial(detect.start, partial(_records, spark, settings))
+        # In this process, which needs no looking for modules.
+        queries.append((start_detect, detect, ()))
+
+    def report(query: str, up: int) -> None:
+        QUERY_UP.labels(query).set(up)
+        if query == store.query and up:
+            store_runs.set()
+
+    return [
+        QueryKeeper(start, handler, spark, modules, partial(report, handler.query))
+        for start, handler, modules in queries
+    ]
+
+
+def _detect(
+    settings: JobSettings,
+    database: Database,
+    ledger: Ledger,
+    stop: threading.Event,
+    store_runs: threading.Event,
+) -> "Detect":
+    # Needs pandas, which takes memory: only where it is wanted.
+    from spark_app.detect import Detect  # noqa: PLC0415
+
+    sink = AnomalySink(database, kafka_of(settings), settings.anomaly_topic)
+    folder = Path(settings.checkpoint_dir) / "detect"
+
+    def prepare() -> None:
+        # What is stored comes first, at a start as well; then the tables are there, too.
+        while not (stop.is_set() or store_runs.wait(1)):
+            pass
+
+    detect = Detect(settings, folder, sink, prepare, count_anomalies, stop)
+    ledger.on_idle = detect.pass_time
+    return detect
 
 
 def _store(
@@ -173,7 +209,7 @@ def _store(
         devices,
         ledger,
         stop,
-        DeadLetters(settings.kafka_bootstrap_servers, settings.dead_letter_topic),
+        DeadLetters(kafka_of(settings), settings.dead_letter_topic),
     )
 
 
@@ -187,7 +223,7 @@ def _start(
     starting = "earliest"
     if handler.checkpoint.is_new:
         stored, first_batch = handler.find_place()
-        ends = kafka_ends(settings.kafka_bootstrap_servers, settings.raw_topic)
+        ends = kafka_ends(kafka_of(settings), settings.raw_topic)
         starting = starting_offsets(ends, settings.raw_topic, stored)
         handler.checkpoint.begin(first_batch)
     # No minPartitions: a Kafka partition of a batch is one task, and one archive object.
@@ -214,7 +250,7 @@ def _records(
     spark.sparkContext.setLocalProperty("spark.scheduler.pool", query)
     records = (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
+        .options(**{f"kafka.{name}": value for name, value in kafka_of(settings).java().items()})
         .option("kafka.request.timeout.ms", 10_000)
         .option("kafka.default.api.timeout.ms", 15_000)
         # Else a task waits two minutes for records that a broker without power has lost.

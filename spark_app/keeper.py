@@ -65,7 +65,8 @@ class QueryKeeper(threading.Thread):
             start_query: starts the query from its checkpoint.
             handler: the query's, asked for its last fault.
             spark: to look on the executors for modules.
-            modules: Python modules that the sink needs, each with the package that has it.
+            modules: Python modules that executors need for the sink, each with the package that has
+                it.
             report_up: told 1 when the query starts, 0 when it has ended.
         """
         super().__init__(name=f"keeper-{handler.query}", daemon=True)
@@ -128,6 +129,8 @@ class QueryKeeper(threading.Thread):
         Raises:
             SinkFaultError: one is missing.
         """
+        if not self._modules:
+            return
         for module, package in self._modules:
             require(module, package)
         slots = self._spark.sparkContext.defaultParallelism
@@ -143,7 +146,7 @@ class QueryKeeper(threading.Thread):
         name = self._handler.query
         if isinstance(cause, SinkFaultError) and cause.fault.kind == "missing_module":
             log.error(
-                "%s is off: %s. Looking for it every %.0f s; the other query goes on, and "
+                "%s is off: %s. Looking for it every %.0f s; the other queries go on, and "
                 "nothing is lost, Kafka keeps the readings",
                 name,
                 cause,

@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,6 +31,7 @@ _LATE = Counter("job_rows_late_total", "Readings appended to Kafka long after th
 _REJECTED = Counter("job_rows_rejected_total", "Records that are no readings")
 _ARCHIVED = Counter("job_archived_rows_total", "Readings written to S3")
 _OBJECTS = Counter("job_archive_objects_total", "Objects written to S3")
+_ANOMALIES = Counter("job_anomalies_total", "Anomalies new in TimescaleDB", ["kind"])
 _LAG = Gauge("job_kafka_lag_records", "Records not yet read when the last batch ended", ["query"])
 _DROPPED = Counter("job_metrics_dropped_total", "Batches whose figures did not reach the database")
 
@@ -76,6 +77,8 @@ class Ledger(StreamingQueryListener):
         # While the database is down the oldest figures go first; readings are elsewhere.
         self._waiting: deque[Rows] = deque()
         self._wake = threading.Event()
+        # Told the run of a query that has read all that there is.
+        self.on_idle: Callable[[str], None] = lambda _run: None
 
     def note(self, query: str, number: int, outcome: Outcome) -> None:
         """Take a batch's figures from its query; `number` is what Spark calls the batch."""
@@ -93,7 +96,8 @@ class Ledger(StreamingQueryListener):
         """Do nothing: the keeper knows."""
 
     def onQueryIdle(self, event: QueryIdleEvent) -> None:  # noqa: N802 - Spark's name
-        """Do nothing: no batch ran."""
+        """Tell who asked to know."""
+        self.on_idle(str(event.runId))
 
     def onQueryTerminated(self, event: QueryTerminatedEvent) -> None:  # noqa: N802 - Spark's name
         """Do nothing: the keeper knows."""
@@ -131,6 +135,12 @@ class Ledger(StreamingQueryListener):
                         connection.close()
                     connection = None
                     time.sleep(_RETRY_SECONDS)
+
+
+def count_anomalies(kinds: Mapping[str, int]) -> None:
+    """Count anomalies that are new, so many of each kind."""
+    for kind, count in kinds.items():
+        _ANOMALIES.labels(kind).inc(count)
 
 
 def follow_figures(connect: Callable[[], Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from spark_app.sinks.outcome import Fault, SinkFaultError, require
+from telemetry.kafka import KafkaAddress
 
 KAFKA_MODULE = ("confluent_kafka", "confluent-kafka")
 
@@ -64,19 +65,19 @@ def starting_offsets(ends: dict[int, tuple[int, int]], topic: str, stored: dict[
     return json.dumps({topic: {str(partition): place for partition, place in places.items()}})
 
 
-def kafka_ends(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]:
+def kafka_ends(address: KafkaAddress, topic: str) -> dict[int, tuple[int, int]]:
     """Return for each partition the first offset that Kafka has, and the next one it will give.
 
     Raises:
         SinkFaultError: a module is missing, or Kafka does not answer or has no such topic.
     """
     kafka = require(*KAFKA_MODULE)
-    consumer = kafka.Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "positions"})
+    consumer = kafka.Consumer({**address.librdkafka(), "group.id": "positions"})
     try:
         topics = consumer.list_topics(topic, timeout=_TIMEOUT_SECONDS).topics
         partitions = topics[topic].partitions
         if not partitions:
-            text = f"Kafka {bootstrap_servers} does not have the topic {topic}: create it"
+            text = f"Kafka {address.servers} does not have the topic {topic}: create it"
             raise SinkFaultError(Fault("unavailable", text))
         return {
             number: consumer.get_watermark_offsets(
@@ -85,7 +86,7 @@ def kafka_ends(bootstrap_servers: str, topic: str) -> dict[int, tuple[int, int]]
             for number in partitions
         }
     except kafka.KafkaException as error:
-        text = f"Kafka {bootstrap_servers} does not answer: {error.args[0].str()}"
+        text = f"Kafka {address.servers} does not answer: {error.args[0].str()}"
         raise SinkFaultError(Fault("unavailable", text)) from error
     finally:
         consumer.close()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the customary name
@@ -20,6 +21,7 @@ from spark_app.positions import kafka_ends, starting_offsets
 from spark_app.settings import JobSettings
 from spark_app.sinks.outcome import Fault, SinkFaultError
 from spark_app.sinks.timescaledb import Database
+from spark_app.stores import kafka_of
 
 QUERY = "store"
 # Of the writer's jar: Hadoop's own starts a process for each permission that it sets.
@@ -111,7 +113,7 @@ class RealTimeStore:
                 or Spark does not have the writer's jar.
         """
         topic = self.settings.raw_topic
-        ends = kafka_ends(self.settings.kafka_bootstrap_servers, topic)
+        ends = kafka_ends(kafka_of(self.settings), topic)
         require_slots(spark.sparkContext.defaultParallelism, len(ends))
         stored, first_batch = self.find_place()
         connection = self.database.connect("streaming-job positions")
@@ -138,10 +140,11 @@ class RealTimeStore:
     def _writer_settings(self) -> dict[str, str]:
         database, settings = self.database, self.settings
         return {
-            "url": f"jdbc:postgresql://{database.host}:{database.port}/{database.database}",
+            "url": f"jdbc:postgresql://{database.host}:{database.port}/{database.database}?"
+            + urlencode(database.tls),
             "user": database.user,
             "password": database.password,
-            "bootstrap_servers": settings.kafka_bootstrap_servers,
+            **{f"kafka.{name}": value for name, value in kafka_of(settings).java().items()},
             "raw_topic": settings.raw_topic,
             "dead_letter_topic": settings.dead_letter_topic,
             "late_after_seconds": str(settings.late_after_seconds),

@@ -16,7 +16,7 @@ from spark_app.audit import Span, archived, of_hours, only_in, stored, unexplain
 from spark_app.audit_kafka import Kafka
 from spark_app.settings import PREFIX, JobSettings
 from spark_app.sinks.outcome import SinkFaultError
-from spark_app.stores import database_of, objects_of
+from spark_app.stores import database_of, kafka_of, objects_of
 from telemetry.settings import SettingsError, load
 
 _MOST_SHOWN = 20
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(settings: JobSettings, span: Span) -> Iterator[tuple[str, bool]]:
     """Yield lines of a table and of what differs, each with whether it is a fault."""
-    kafka = Kafka(settings.kafka_bootstrap_servers, settings.raw_topic, settings.dead_letter_topic)
+    kafka = Kafka(kafka_of(settings), settings.raw_topic, settings.dead_letter_topic)
     with closing(database_of(settings).connect("reconcile")) as connection:
         in_database = stored(connection, span)
         in_archive = archived(objects_of(settings), settings.raw_topic, span)

@@ -21,7 +21,7 @@ from spark_app.settings import PREFIX, JobSettings
 from spark_app.sinks.archived import ROOT, parse
 from spark_app.sinks.outcome import Outcome, SinkFaultError, require
 from spark_app.sinks.timescaledb import TimescaleWriter
-from spark_app.stores import database_of, objects_of
+from spark_app.stores import database_of, kafka_of, objects_of
 from telemetry import headers
 from telemetry.settings import SettingsError, load
 
@@ -63,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def dead_letters(settings: JobSettings, options: argparse.Namespace) -> str:
     """Send dead letters to the raw topic again, as they came; the job judges them anew."""
-    kafka = Kafka(settings.kafka_bootstrap_servers, settings.raw_topic, settings.dead_letter_topic)
+    kafka = Kafka(kafka_of(settings), settings.raw_topic, settings.dead_letter_topic)
     producer = require("confluent_kafka", "confluent-kafka").Producer(
         {
-            "bootstrap.servers": settings.kafka_bootstrap_servers,
+            **kafka_of(settings).librdkafka(),
             "enable.idempotence": True,
             "message.max.bytes": 16 * 1024 * 1024,
         }
@@ -118,7 +118,7 @@ def archive(settings: JobSettings, options: argparse.Namespace) -> str:
 
 def offsets(settings: JobSettings, options: argparse.Namespace) -> str:
     """Have the query store begin at a time of Kafka's; for a job that is stopped."""
-    kafka = Kafka(settings.kafka_bootstrap_servers, settings.raw_topic, settings.dead_letter_topic)
+    kafka = Kafka(kafka_of(settings), settings.raw_topic, settings.dead_letter_topic)
     places = kafka.offsets_at(options.since)
     _execute(settings, _REWIND, [(settings.raw_topic, *place) for place in places.items()])
     return f"store begins at {places} once its checkpoint is set aside"

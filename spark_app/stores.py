@@ -1,8 +1,16 @@
-"""The database and the bucket that the settings name."""
+"""Kafka, the database and the bucket that the settings name."""
 
 from spark_app.settings import JobSettings
 from spark_app.sinks.archive import ObjectStore
 from spark_app.sinks.timescaledb import Database
+from telemetry.kafka import KafkaAddress
+
+
+def kafka_of(settings: JobSettings) -> KafkaAddress:
+    """Return how to reach the Kafka of the settings."""
+    return KafkaAddress(
+        settings.kafka_bootstrap_servers, settings.kafka_tls_ca, settings.kafka_tls_keystore
+    )
 
 
 def database_of(settings: JobSettings) -> Database:
@@ -13,6 +21,7 @@ def database_of(settings: JobSettings) -> Database:
         settings.database_name,
         settings.database_user,
         settings.database_password,
+        settings.database_tls_ca,
     )
 
 
@@ -24,4 +33,5 @@ def objects_of(settings: JobSettings) -> ObjectStore:
         settings.s3_access_key,
         settings.s3_secret_key,
         settings.s3_region,
+        settings.s3_tls_ca,
     )

@@ -1,4 +1,7 @@
-"""Bring roll-ups up to date and drop what is too old: `python -m sql.maintain [--dsn DSN]`."""
+"""Apply missing migrations, bring roll-ups up to date and drop what is too old.
+
+`python -m sql.maintain [--dsn DSN]`, as the database's owner.
+"""
 
 import argparse
 import sys
@@ -8,6 +11,7 @@ from contextlib import closing
 import psycopg2
 
 from sql.ledger import update_ledger
+from sql.migrate import MigrationError, migrate
 from sql.retention import KEPT, RetentionError, apply_policies, drop_old, store_settings
 from sql.rollups import refresh_kpi, refresh_readings
 
@@ -67,8 +71,9 @@ def main() -> int:
     arguments = vars(parser.parse_args())
     settings = {name: arguments[name] for name in KEPT if arguments[name] is not None}
     try:
+        migrate(arguments["dsn"])
         done = maintain(arguments["dsn"], settings)
-    except (RetentionError, psycopg2.Error) as error:
+    except (MigrationError, RetentionError, psycopg2.Error) as error:
         sys.stderr.write(f"sql.maintain: {str(error).strip()}\n")
         return 1
     sys.stdout.write(f"{done}\n")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import psycopg2
@@ -38,7 +39,8 @@ def migrate(dsn: str, directory: Path | None = None) -> list[str]:
     """Bring a database up to date.
 
     Each migration, its mark and its checksum are one transaction. Callers at the same time wait
-    for each other; the lock is the session's, so that a killed process leaves none behind.
+    for each other; the lock is the session's, so that a killed process leaves none behind. Where
+    nothing is missing any user may call it, else the schema's owner.
 
     Args:
         dsn: libpq connection string or URI; what it does not say comes from libpq's environment.
@@ -48,15 +50,18 @@ def migrate(dsn: str, directory: Path | None = None) -> list[str]:
         Names of the migrations applied, in order; empty if there was nothing to do.
 
     Raises:
-        MigrationError: an applied file was edited or is missing, a statement failed, or another
-            process held the lock for a minute.
+        MigrationError: an applied file was edited or is missing, a statement failed, another
+            process held the lock for a minute, or the user may make no tables.
         psycopg2.OperationalError: the database cannot be reached.
     """
-    with _files(directory) as folder, _lock(dsn):
+    with _files(directory) as folder, _lock(dsn) as connection:
         checksums = {
             path.stem: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(folder.glob("*.sql"))
         }
+        if _applied(connection) == checksums:
+            return []
+        _require_owner(connection)
         backend = yoyo.get_backend(f"postgresql:///?{urlencode(parse_dsn(dsn))}")
         with backend:
             # Only left over from a killed process: whoever is alive holds the lock above.
@@ -67,6 +72,30 @@ def migrate(dsn: str, directory: Path | None = None) -> list[str]:
                 _apply(backend, migration, checksums[migration.id])
                 for migration in backend.to_apply(yoyo.read_migrations(str(folder)))
             ]
+
+
+def _applied(connection: Any) -> dict[str, str]:  # noqa: ANN401 - psycopg2 has no types
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('schema_checksum') IS NOT NULL")
+        if cursor.fetchone() != (True,):
+            return {}
+        cursor.execute("SELECT migration_id, sha256 FROM schema_checksum")
+        return dict(cursor.fetchall())
+
+
+def _require_owner(connection: Any) -> None:  # noqa: ANN401 - psycopg2 has no types
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_user, has_schema_privilege(current_schema(), 'CREATE')",
+        )
+        user, may_create = cursor.fetchone()
+    if not may_create:
+        message = (
+            f"migrations are missing, and {user} may make no tables: the timer "
+            "sensordb-maintenance on the database's host applies its own within a minute; where "
+            "that has others than this program, run site.yml"
+        )
+        raise MigrationError(message)
 
 
 def _apply(backend: DatabaseBackend, migration: Migration, sha256: str) -> str:
@@ -114,7 +143,7 @@ def _files(directory: Path | None) -> Iterator[Path]:
 
 
 @contextmanager
-def _lock(dsn: str) -> Iterator[None]:
+def _lock(dsn: str) -> Iterator[Any]:
     connection = psycopg2.connect(dsn)
     try:
         connection.autocommit = True
@@ -126,7 +155,7 @@ def _lock(dsn: str) -> Iterator[None]:
                 seconds = _LOCK_TIMEOUT_MS // 1000
                 message = f"another process has been migrating this database for {seconds} s"
                 raise MigrationError(message) from error
-        yield
+        yield connection
     finally:
         connection.close()
 

@@ -177,13 +177,14 @@ CREATE TABLE public.anomalies (
     detector_version integer NOT NULL,
     found_at timestamp with time zone DEFAULT now() NOT NULL,
     verdict text,
+    gateway text,
     CONSTRAINT anomalies_kind_check CHECK ((kind = ANY (ARRAY['outlier'::text, 'level_shift'::text, 'drift'::text, 'stuck'::text, 'noise_change'::text, 'impossible'::text, 'silence'::text]))),
     CONSTRAINT anomalies_verdict_check CHECK ((verdict = ANY (ARRAY['true'::text, 'false_alarm'::text])))
 );
 
 COMMENT ON TABLE public.anomalies IS 'Anomalies of readings. A batch that runs again finds its own.';
 
-COMMENT ON COLUMN public.anomalies."time" IS 'Of the reading that gave the alarm; of a silence, when it had lasted too long.';
+COMMENT ON COLUMN public.anomalies."time" IS 'Of the reading that gave the alarm; of a silence, when the device was last heard.';
 
 COMMENT ON COLUMN public.anomalies.quantity IS 'temperature (°C), humidity (% RH); all: it concerns the device.';
 
@@ -194,6 +195,8 @@ COMMENT ON COLUMN public.anomalies.expected_high IS 'Greatest such value.';
 COMMENT ON COLUMN public.anomalies.score IS 'Strength in default thresholds: 1 is just an anomaly.';
 
 COMMENT ON COLUMN public.anomalies.verdict IS 'What people say of it; null: nothing yet.';
+
+COMMENT ON COLUMN public.anomalies.gateway IS 'That heard the device last; null: not known.';
 
 CREATE TABLE public.devices (
     device_id text NOT NULL,
@@ -227,9 +230,9 @@ CREATE VIEW public.anomalies_in_rooms AS
     a.detector_version,
     a.found_at,
     a.verdict,
+    a.gateway,
     d.site,
     d.room,
-    d.gateway,
     n.neighbours,
     n.agreeing
    FROM ((public.anomalies a
@@ -255,7 +258,7 @@ CREATE TABLE public.anomaly_threshold (
 
 COMMENT ON TABLE public.anomaly_threshold IS 'Thresholds other than the default. A null matches all; of the rows that match, the one that names the device counts before room before model, then the highest factor.';
 
-COMMENT ON COLUMN public.anomaly_threshold.factor IS 'Least score to be stored; infinity switches the kind off.';
+COMMENT ON COLUMN public.anomaly_threshold.factor IS 'Least score to be stored; infinity switches the kind off. Below 1 it finds more outliers, down to 0.5; other kinds begin at 1.';
 
 CREATE TABLE public.device_life (
     device_id text NOT NULL,
@@ -723,6 +726,8 @@ ALTER TABLE ONLY public.sensor_data_1m
 
 ALTER TABLE ONLY public.sensor_data
     ADD CONSTRAINT sensor_data_pkey PRIMARY KEY (device_id, "time", seq);
+
+CREATE INDEX anomalies_found_at ON public.anomalies USING btree (found_at DESC);
 
 CREATE INDEX anomalies_time ON public.anomalies USING btree ("time" DESC);
 

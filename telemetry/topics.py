@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 RAW_TOPIC = "sensor.raw"
 DEAD_LETTER_TOPIC = "sensor.dead_letter"
+ANOMALY_TOPIC = "sensor.anomalies"
 SUBSCRIPTION = "sensors/+/+/telemetry"
 
 _MAX_TOPIC_BYTES = 65_535

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs on the controller what the project needs and the machine lacks, and says what.
 # Debian 12 or 13, root, Python 3.11 or later; everything else comes from here.
-# With `--tests` also the broker that unit tests start for themselves, and what checks alert rules.
+# With `--tests` also the broker that unit tests start for themselves, what checks alert rules, and a
+# browser without a screen.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -14,6 +15,8 @@ command -v git >/dev/null || packages="$packages git"
 command -v rsync >/dev/null || packages="$packages rsync"
 [ "${1:-}" != --tests ] || command -v mosquitto >/dev/null || packages="$packages mosquitto"
 [ "${1:-}" != --tests ] || command -v promtool >/dev/null || packages="$packages prometheus"
+[ "${1:-}" != --tests ] || command -v prometheus-alertmanager >/dev/null || packages="$packages prometheus-alertmanager"
+[ "${1:-}" != --tests ] || command -v chromium-headless-shell >/dev/null || packages="$packages chromium-headless-shell"
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
 if [ -n "$packages" ]; then
   echo "bootstrap: installing$packages"

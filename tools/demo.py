@@ -15,14 +15,19 @@ from typing import Any, TypeVar
 
 from simulator.replay import slug
 from tools.hops import DEMO, HOPS, ROOT, Hops, System
-from tools.usage import look
+from tools.usage import MONITORING, look
 
 RATE = int(os.environ.get("DEMO_RATE", "200"))
 SECONDS = int(os.environ.get("DEMO_SECONDS", "30"))
 WARM_UP = 1000
 RECORDINGS = Path(os.environ.get("DEMO_RECORDINGS", ROOT.parent / "shared/data/room-climate"))
 T = TypeVar("T")
+# Prometheus and the exporters cost memory and a minute; DEMO_MONITORING=0 goes without.
+INVENTORY = DEMO if os.environ.get("DEMO_MONITORING", "1") != "0" else DEMO / "hosts.yml"
 RESULTS = ROOT / "results"
+PAGE = RESULTS / "report-demo.html"
+# What role grafana says where it finds no source.
+GOES_ON = "Going on without Grafana"
 # How long the last readings may take to reach the archive after the load.
 SETTLE_SECONDS = 120
 # (Python of the host, artifacts): what the hosts' versions of Debian need.
@@ -37,6 +42,7 @@ ARTIFACTS = (
             "edge_telemetry",
             "postgresql_jdbc",
             "store_writer",
+            "uplot_js",
         ),
     ),
     ("3.14", ("bridge", "database")),
@@ -56,6 +62,8 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     stages: list[dict[str, Any]] = field(default_factory=list)
     memory_mb: dict[str, float] = field(default_factory=dict)
+    # Beside the pipeline's.
+    monitoring_memory_mb: dict[str, float] = field(default_factory=dict)
     replay: dict[str, Any] = field(default_factory=dict)
 
     @contextmanager
@@ -77,10 +85,10 @@ def fetch_artifacts() -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def play(playbook: str, name: str) -> None:
+def play(playbook: str, name: str, *options: str) -> None:
     """Runs a playbook on the demo's hosts; prints its plays and roles, keeps the rest in a log."""
     log = RESULTS / f"{name}.log"
-    command = ["ansible-playbook", "-i", str(DEMO), playbook]
+    command = ["ansible-playbook", "-i", str(INVENTORY), playbook, *options]
     shown = ""
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -93,6 +101,8 @@ def play(playbook: str, name: str) -> None:
                 if title != shown and "|" not in title:
                     shown = title
                     say(f"   {title}")
+            elif GOES_ON in line:
+                say(f"   {line[line.index(GOES_ON) :].strip()}")
     if process.wait() != 0:
         tail = "\n".join(log.read_text().splitlines()[-40:])
         sys.exit(f"{tail}\ndemo: {playbook} failed; the whole log is {log}")
@@ -226,6 +236,11 @@ def main() -> None:
     else:
         say(f"   no recordings in {RECORDINGS}, so none is replayed (DEMO_RECORDINGS=folder)")
     report.memory_mb = {name: used.resident_mb for name, used in look().items()}
+    report.monitoring_memory_mb = {
+        name: used.resident_mb for name, used in look(units=MONITORING).items()
+    }
+    with report.step("report"):
+        play("playbooks/report.yml", "report", "-e", "report_hours=1", "-e", f"report_to={PAGE}")
     (RESULTS / "demo.json").write_text(json.dumps(report.__dict__, indent=2, ensure_ascii=False))
     finish(demo, report)
 
@@ -236,15 +251,26 @@ def finish(demo: System, report: Report) -> None:
     for stage in report.stages:
         figures = "".join(f"{stage[name] or 0:>10.1f}" for name in ("p50", "p95", "p99"))
         say(f"{stage['stage']:<25}{figures}{stage['samples']:>10,}")
-    say("\nresident memory, MB: " + ", ".join(f"{n} {m:.0f}" for n, m in report.memory_mb.items()))
+    for what, used in (
+        ("resident memory", report.memory_mb),
+        ("of the monitoring besides", report.monitoring_memory_mb),
+    ):
+        named = ", ".join(f"{name} {mb:.0f}" for name, mb in used.items())
+        say(f"\n{what}, MB: {named or 'nothing'}; together {sum(used.values()):.0f}")
+    secrets = f"{DEMO.relative_to(ROOT)}/.secrets"
     say(f"""
 look around:
   python3 tools/testhosts.py run -- podman exec -it edge-demo-db1 psql -U sensor_user -d sensordb
   python3 tools/testhosts.py run -- podman exec -it edge-demo-core1 journalctl -fu streaming-job
-  MQTT {demo.gateway}:1883   Kafka {demo.core}:9092   S3 http://{demo.core}:9000
-  PostgreSQL {demo.database}:5432   passwords in {DEMO.relative_to(ROOT)}/.secrets/
+  MQTT {demo.gateway}:8883 by TLS, devices' accounts in {secrets}/devices/gw1.csv
+  Kafka {demo.core}:9092   S3 https://{demo.core}:9000   PostgreSQL {demo.database}:5432
+  passwords in {secrets}/
   make demo-down   removes it all
+open in a browser, also on a phone without a network: {PAGE.relative_to(ROOT)}
 results are in results/demo.json""")
+    if report.monitoring_memory_mb:
+        amtool = "amtool alert --alertmanager.url=http://localhost:9095"
+        say(f"alerts: python3 tools/testhosts.py run -- podman exec edge-demo-core1 {amtool}")
     complete = all(report.counts[name] == report.counts["sent"] for name in HOPS)
     if not complete or report.replay.get("equal") is False:
         sys.exit("demo: some readings are not where they should be; see above")

@@ -18,9 +18,13 @@ import pyarrow.parquet as pq
 import yaml
 from confluent_kafka import Consumer, TopicPartition
 
+from tools.identity import issue
+
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "inventories" / "demo"
 BUCKET = "sensor-archive"
+# Where the gateway takes what is published for any device, from who has a certificate.
+PUBLISHERS_PORT = 8885
 HOPS = ("gateway", "kafka", "timescaledb", "minio")
 
 
@@ -56,10 +60,35 @@ class System:
         """One of the secrets that the inventory made at random."""
         return (self.secrets / name).read_text(encoding="utf-8").strip()
 
+    def authority(self, name: str) -> Path:
+        """The certificate of one of its authorities."""
+        return self.secrets / "ca" / f"{name}.crt"
+
+    def publisher(self) -> dict[str, str]:
+        """Files of the account that may publish for any device, as options of the simulator."""
+        files = self.secrets / "clients" / "publishers"
+        return {
+            "authorities": str(self.authority("ca1")),
+            "certificate": str(files / "simulator.crt"),
+            "key": str(files / "simulator.key"),
+        }
+
+    def kafka(self, name: str = "monitor") -> dict[str, str]:
+        """A client's settings for its Kafka; `admin` may do all, `monitor` may look."""
+        certificate, key = issue(self.authority("kafka1").with_suffix(""), name)
+        return {
+            "bootstrap.servers": f"{self.core}:9092",
+            "security.protocol": "ssl",
+            "ssl.ca.location": str(self.authority("kafka1")),
+            "ssl.certificate.pem": certificate,
+            "ssl.key.pem": key,
+        }
+
     def simulate(self, *options: str) -> subprocess.Popen[str]:
-        """Starts the simulator against the gateway, as the user of the devices."""
-        login = ("--username", "devices", "--password-file", str(self.secrets / "mqtt_devices"))
-        command = [sys.executable, "-m", "simulator", "--host", self.gateway, *login, *options]
+        """Starts the simulator against the gateway, as its publisher."""
+        login = [f"--{name}={file}" for name, file in self.publisher().items()]
+        where = ["--host", self.gateway, "--port", str(PUBLISHERS_PORT)]
+        command = [sys.executable, "-m", "simulator", *where, *login, *options]
         return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
@@ -73,26 +102,28 @@ class Hops:
     def __post_init__(self) -> None:
         """Connects to what stays connected."""
         self.database = self.connect()
-        servers = f"{self.system.core}:9092"
         self.consumer = Consumer(
             # Quiet while a broker is away.
-            {"bootstrap.servers": servers, "group.id": "demo-view", "log_level": 0}
+            {**self.system.kafka(), "group.id": "monitor", "log_level": 0}
         )
         self.objects = boto3.client(
             "s3",
-            endpoint_url=f"http://{self.system.core}:9000",
-            aws_access_key_id="streaming-job",
-            aws_secret_access_key=self.system.secret("s3_secret_key"),
+            endpoint_url=f"https://{self.system.core}:9000",
+            aws_access_key_id="reader",
+            aws_secret_access_key=self.system.secret("s3_reader"),
+            verify=str(self.system.authority("ca1")),
             region_name="us-east-1",
         )
 
     def connect(self) -> psycopg2.extensions.connection:
-        """A connection to the database, as its user."""
+        """A connection to the database, as the user who may read."""
         connection = psycopg2.connect(
             host=self.system.database,
             dbname="sensordb",
-            user="sensor_user",
-            password=self.system.secret("database"),
+            user="sensor_reader",
+            password=self.system.secret("database_reader"),
+            sslmode="verify-full",
+            sslrootcert=str(self.system.authority("ca1")),
             connect_timeout=10,
         )
         connection.autocommit = True

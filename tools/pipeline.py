@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from paho.mqtt.publish import multiple
+from testinfra.host import Host
 
-from tools.hops import BUCKET, Hops
+from tools.hops import BUCKET, PUBLISHERS_PORT, Hops
 
 T = TypeVar("T")
 
@@ -33,6 +36,26 @@ class Pipeline(Hops):
         if load.returncode != 0:
             message = f"the simulator ended with {load.returncode}: {output}"
             raise AssertionError(message)
+
+    def publish(self, *messages: tuple[str, bytes | str]) -> None:
+        """Publishes (topic, payload) with QoS 1, as the simulator's account."""
+        files = self.system.publisher()
+        tls: Any = {
+            "ca_certs": files["authorities"],
+            "certfile": files["certificate"],
+            "keyfile": files["key"],
+        }
+        multiple(
+            [(topic, payload, 1, False) for topic, payload in messages],
+            hostname=self.system.gateway,
+            port=PUBLISHERS_PORT,
+            tls=tls,
+        )
+
+    def change(self, database: Host, statement: str) -> None:
+        """Changes rows on the database's host, as the owner: nobody else may take some away."""
+        command = "psql -XAtq -v ON_ERROR_STOP=1 -U sensor_user -d sensordb"
+        database.check_output(f"{command} -c {shlex.quote(statement)}")
 
     def stored(self, site: str) -> list[tuple[str, int]]:
         """(device, seq) of each row of a site in TimescaleDB."""

@@ -31,6 +31,8 @@ HOSTS = {
         *("edge_telemetry", "postgresql_jdbc", "store_writer"),
     ],
     "database": ["database", "edge_telemetry"],
+    # What goes into the page of `make report`.
+    "report": ["uplot_js"],
 }
 
 

@@ -1,23 +1,38 @@
 #!/bin/sh
-# Runs molecule scenarios one after the other: `roles/<role>` or the name of a scenario of the root.
-# Each prints pytest's closing line; the last line counts scenarios.
+# Runs molecule scenarios: `roles/<role>` or the name of a scenario of the root. Those of roles run
+# two at a time (SCENARIOS_AT_ONCE), since much of their time is waiting; their hosts do not meet.
+# What one prints is shown when it ends, with pytest's closing line; the last line counts scenarios.
 set -u
 cd "$(dirname "$0")/.."
 # Molecule draws boxes of 80 columns, which break the closing lines that CI reads.
 [ -t 1 ] || export NO_COLOR=1
-passed=0
-failed=""
-for scenario in "$@"; do
+
+if [ "$1" = --one ]; then
+  scenario=$2
+  log=$SCENARIOS_FOLDER/$(echo "$scenario" | tr / -).log
   started=$(date +%s)
-  echo "=== scenario $scenario"
+  echo "=== scenario $scenario begins"
   case $scenario in
     roles/*) (cd "$scenario" && molecule test) ;;
     *) molecule test --scenario-name "$scenario" ;;
-  esac
-  if [ $? -eq 0 ]; then passed=$((passed + 1)); else failed="$failed $scenario"; fi
-  echo "=== scenario $scenario took $(($(date +%s) - started)) s"
-done
-count=$(echo "$failed" | wc -w)
-[ -z "$failed" ] || echo "scenarios that failed:$failed"
-echo "$passed passed, $count failed"
+  esac >"$log" 2>&1
+  status=$?
+  [ $status -eq 0 ] && word=passed || word=failed
+  echo "$scenario" >>"$SCENARIOS_FOLDER/$word"
+  flock "$SCENARIOS_FOLDER" cat "$log"
+  echo "=== scenario $scenario $word, took $(($(date +%s) - started)) s"
+  exit $status
+fi
+
+SCENARIOS_FOLDER=$(mktemp -d)
+export SCENARIOS_FOLDER
+trap 'rm -rf "$SCENARIOS_FOLDER"' EXIT
+touch "$SCENARIOS_FOLDER/passed" "$SCENARIOS_FOLDER/failed"
+for scenario in "$@"; do echo "$scenario"; done >"$SCENARIOS_FOLDER/all"
+one="xargs -r -n 1 -P"
+grep -v ^roles/ "$SCENARIOS_FOLDER/all" | $one 1 sh tools/scenarios.sh --one
+grep ^roles/ "$SCENARIOS_FOLDER/all" | $one "${SCENARIOS_AT_ONCE:-2}" sh tools/scenarios.sh --one
+failed=$(tr '\n' ' ' <"$SCENARIOS_FOLDER/failed")
+[ -z "$failed" ] || echo "scenarios that failed: $failed"
+echo "$(wc -l <"$SCENARIOS_FOLDER/passed") passed, $(wc -l <"$SCENARIOS_FOLDER/failed") failed"
 [ -z "$failed" ]

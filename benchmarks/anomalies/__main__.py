@@ -9,6 +9,7 @@ import importlib.util
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from benchmarks.anomalies import faults, page
 from benchmarks.anomalies.candidates import CANDIDATES
 from benchmarks.anomalies.rooms import TRUTHS, Room, precision_and_recall, read_rooms
 from spark_app.anomalies.__main__ import score
+from spark_app.anomalies.corpus import Series, read_corpus
 from spark_app.anomalies.detector import KINDS, STATE, VERSION, new_states
+from spark_app.anomalies.fleet import QUANTITIES, Fleet
 from spark_app.anomalies.lockstep import judge, judge_whole
-from spark_app.anomalies.nab import Series, evaluate, read_corpus
+from spark_app.anomalies.nab import evaluate
 from spark_app.anomalies.rules import silence_limit
 
 RESULTS = Path("results/anomalies.json")
@@ -61,7 +64,7 @@ def main() -> int:
 def _nab(folder: Path) -> dict[str, Any]:
     """Return by detector the score with the best threshold, and with the other series' best."""
     windows = folder / "combined_windows.json"
-    corpus = read_corpus(folder, windows)
+    corpus = read_corpus(folder, windows).series
     points = sum(len(series.values) for series in corpus)
     mine = score(folder, windows)
     verdicts = judge_whole([(series.seconds, series.values) for series in corpus])
@@ -108,19 +111,25 @@ def _leave_one_out(corpus: list[Series], scores: list[Any]) -> float:
 
 
 def _clean(devices: int, days: int) -> dict[str, Any]:
+    """Judge as the job does, a day at a time; return alarms by kind."""
     seconds, quantities = faults.clean(devices, days, _SEED)
-    series = [(seconds, values) for rows in quantities.values() for values in rows]
-    begin = time.process_time()
-    verdicts = judge_whole(series)
-    spent = time.process_time() - begin
-    alarms = np.sum([(verdict.alarms > 0).sum(0) for verdict in verdicts], 0)
+    fleet, alarms, spent = Fleet(), Counter[str](), 0.0
+    for begin in range(0, len(seconds), faults.DAY_READINGS):
+        day = slice(begin, begin + faults.DAY_READINGS)
+        readings = faults.readings(
+            seconds[day], {name: values[:, day] for name, values in quantities.items()}
+        )
+        started = time.process_time()
+        found = fleet.observe(readings)
+        spent += time.process_time() - started
+        alarms.update(found["kind"][found["score"] >= 1])
     weeks = devices * (seconds[-1] - seconds[0]) / _WEEK_SECONDS
     return {
         "devices": devices,
         "days": days,
-        "alarms": dict(zip(KINDS, alarms.tolist(), strict=True)),
-        "per_device_and_week": float(alarms.sum() / weeks),
-        "cpu_us_per_point": spent / (len(series) * len(seconds)) * 1e6,
+        "alarms": dict(alarms),
+        "per_device_and_week": alarms.total() / weeks,
+        "cpu_us_per_point": spent / (2 * devices * len(seconds)) * 1e6,
     }
 
 
@@ -137,7 +146,7 @@ def _faults(per_kind: int) -> dict[str, Any]:
                 found["silence"].append(limit)
                 named["silence"] += 1
             continue
-        alarmed = verdict.alarms > 0
+        alarmed = verdict.alarms >= 1
         end = max(device.end, device.begin + _LEAST_SECONDS)
         during = (device.seconds >= device.begin) & (device.seconds < end)
         early += int(alarmed[device.seconds < device.begin].sum())
@@ -170,18 +179,31 @@ def _silence_after(device: faults.Faulty) -> float:
     return float(silence_limit(states)[0])
 
 
-def _speed() -> dict[str, Any]:
-    """Return points per second of processor time, by how many series a batch holds in step."""
+def _speed() -> dict[str, dict[str, float]]:
+    """Return points per second of processor time, by how many devices send.
+
+    `detector`: it alone; `fleet`: all that the job's Python does with a batch.
+    """
     chance = np.random.default_rng(_SEED)
     table = {}
-    for series in (10, 100, 1000, 5000):
-        steps = max(20, 100_000 // series // 5)
-        seconds = np.arange(steps, dtype=np.float64) * 10
-        values = [(seconds, chance.normal(20, 1, steps)) for _ in range(series)]
-        judge_whole(values[:1])
+    for devices in (10, 100, 1000, 5000):
+        rows = max(20, 20_000 // devices)
+        seconds = np.arange(rows, dtype=np.float64) * 10 + faults.START.timestamp()
+        quantities = {name: chance.normal(20, 1, (devices, rows)) for name in QUANTITIES}
+        series = [(seconds, values) for rows in quantities.values() for values in rows]
+        readings = faults.readings(seconds, quantities)
+        fleet = Fleet()
+        fleet.observe(readings[:devices])
         begin = time.process_time()
-        judge_whole(values)
-        table[str(series)] = series * steps / (time.process_time() - begin)
+        judge_whole(series)
+        middle = time.process_time()
+        fleet.observe(readings[devices:].reset_index(drop=True))
+        end = time.process_time()
+        points = 2 * len(readings)
+        table[str(devices)] = {
+            "detector": points / (middle - begin),
+            "fleet": (points - 2 * devices) / (end - middle),
+        }
     return table
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from spark_app.anomalies.nab import Series
+from spark_app.anomalies.corpus import Series
 
 Floats = npt.NDArray[np.float64]
 

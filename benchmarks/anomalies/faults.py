@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from simulator.devices import make_devices
 
@@ -45,6 +46,25 @@ def clean(devices: int, days: float, seed: int) -> tuple[Floats, dict[str, Float
             quantities["temperature"][row, column] = reading.temperature
             quantities["humidity"][row, column] = reading.humidity
     return np.array([moment.timestamp() for moment in moments]), quantities
+
+
+def readings(seconds: Floats, quantities: dict[str, Floats]) -> pd.DataFrame:
+    """Return what `clean` made as decoded readings of one gateway, as Kafka would have them."""
+    devices = len(next(iter(quantities.values())))
+    moments = pd.to_datetime(np.repeat(seconds, devices), unit="s", utc=True)
+    numbers = np.tile(np.arange(devices), len(seconds))
+    return pd.DataFrame(
+        {
+            "device_id": [f"bench-{number:04d}" for number in numbers],
+            "gateway": "gw1",
+            "time": moments,
+            "received_at": moments,
+            "appended_at": moments,
+            "kafka_partition": numbers % 4,
+            **{name: values.T.ravel() for name, values in quantities.items()},
+            "dew_point": np.nan,
+        }
+    )
 
 
 def spike(values: Floats, rows: slice, chance: np.random.Generator) -> None:

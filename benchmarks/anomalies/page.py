@@ -59,7 +59,7 @@ def _nab(nab: dict[str, Any]) -> str:
 
 
 def _clean(clean: dict[str, Any]) -> str:
-    kinds = ", ".join(f"{name} {count}" for name, count in clean["alarms"].items())
+    kinds = ", ".join(f"{name} {count}" for name, count in clean["alarms"].items()) or "none"
     return (
         f"## Clean data\n\n{clean['devices']} simulated devices, temperature and humidity every 5 "
         f"minutes for {clean['days']} days: **{clean['per_device_and_week']:.3f} alarms per device "
@@ -81,14 +81,16 @@ def _faults(found: dict[str, Any]) -> str:
     )
 
 
-def _speed(speed: dict[str, float]) -> str:
+def _speed(speed: dict[str, dict[str, float]]) -> str:
     rows: list[tuple[object, ...]] = [
-        (series, f"{points:,.0f}") for series, points in speed.items()
+        (devices, *(f"{points:,.0f}" for points in row.values())) for devices, row in speed.items()
     ]
     return (
-        "## Speed\n\nA batch is worked through in steps, a reading of each series at once; the "
-        "more series, the less a reading costs.\n\n"
-        + _table(("series in a batch", "points per CPU second"), rows)
+        "## Speed\n\nPoints per second of processor time. A batch is worked through in steps, a "
+        "reading of each series (two a device) at once; the more devices, the less each costs.\n\n"
+        + _table(
+            ("devices, two series each", "the detector", "all that is done with a batch"), rows
+        )
     )
 
 

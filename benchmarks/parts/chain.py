@@ -18,7 +18,7 @@ from benchmarks.options import Options
 from benchmarks.processes import wait_for
 from benchmarks.records import from_another_process
 from benchmarks.scratch import say
-from tools.hops import BUCKET, DEMO, ROOT, Hops, System
+from tools.hops import BUCKET, DEMO, PUBLISHERS_PORT, ROOT, Hops, System
 from tools.usage import UNITS, Usage, look
 
 # The mode that is the default comes last, and stays.
@@ -65,7 +65,7 @@ def _deploy(mode: str) -> None:
     chosen = {"streaming_job_store_mode": mode, "streaming_job_archive_trigger": "1 minute"}
     for playbook in ("molecule/shared/create.yml", "molecule/shared/prepare.yml", "site.yml"):
         done = subprocess.run(
-            ["ansible-playbook", "-i", DEMO, playbook, "-e", json.dumps(chosen)],
+            ["ansible-playbook", "-i", DEMO / "hosts.yml", playbook, "-e", json.dumps(chosen)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -129,7 +129,9 @@ def _load(hops: Hops, rate: int, seconds: int, folder: Path) -> Iterator[str]:
     """Send while the block goes on; yield the name of the fleet, wait for the last reading."""
     system = hops.system
     fleet = f"bench-{time.time():.0f}"
-    broker = Broker(1883, system.gateway, "devices", system.secrets / "mqtt_devices", fleet)
+    files = system.publisher()
+    tls = (files["authorities"], files["certificate"], files["key"])
+    broker = Broker(PUBLISHERS_PORT, system.gateway, tls, fleet)
     with send_from_another_process(broker, rate, 0, rate * seconds, folder) as sent:
         yield fleet
         sent()
@@ -153,7 +155,7 @@ def _drain(hops: Hops, count: int) -> float:
     subprocess.run([*_JOB, "stop", "streaming-job"], check=True)
     try:
         first, fleet = _place(hops), f"drain-{time.time():.0f}"
-        kafka = f"{hops.system.core}:9092"
+        kafka = hops.system.kafka("admin")
         with from_another_process(kafka, "sensor.raw", 0, count, fleet):
             pass
     finally:

@@ -6,10 +6,12 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from spark_app.anomalies.corpus import CorpusError, read_corpus
 from spark_app.anomalies.detector import STATE, VERSION
 from spark_app.anomalies.lockstep import judge_whole
-from spark_app.anomalies.nab import CorpusError, evaluate, read_corpus
+from spark_app.anomalies.nab import evaluate
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,6 +23,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (CorpusError, OSError) as error:
         sys.stderr.write(f"anomalies: {error}\n")
         return 2
+    for name, fault in report["files_that_cannot_be_read"].items():
+        sys.stderr.write(f"anomalies: {name} is left out: {fault}\n")
     sys.stdout.write(
         f"score {report['score']} at threshold {report['threshold']:.3f}; "
         f"{report['points']} points, "
@@ -29,13 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def score(data: Path, windows: Path) -> dict[str, object]:
+def score(data: Path, windows: Path) -> dict[str, Any]:
     """Return the score of the detector on a corpus, with its details, for JSON.
 
     Raises:
         CorpusError: it cannot be read.
     """
-    corpus = read_corpus(data, windows)
+    whole = read_corpus(data, windows)
+    corpus = whole.series
     begin = time.process_time()
     verdicts = judge_whole([(series.seconds, series.values) for series in corpus])
     seconds = time.process_time() - begin
@@ -49,6 +54,8 @@ def score(data: Path, windows: Path) -> dict[str, object]:
         "threshold": result.threshold,
         "series": len(corpus),
         "series_not_in_windows_file": [s.name for s in corpus if not s.labelled],
+        "files_that_cannot_be_read": whole.faults,
+        "rows_left_out": {s.name: s.left_out for s in corpus if s.left_out},
         "windows": sum(len(series.windows) for series in corpus),
         "points": points,
         "cpu_us_per_point": seconds / points * 1e6,
@@ -65,7 +72,13 @@ def _parser() -> argparse.ArgumentParser:
         "score", help="score the detector on a corpus laid out like NAB's"
     )
     add = command.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="holds <category>/<file>.csv")
+    add(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="holds <category>/<file>.csv, any depth",
+    )
     add("--windows", type=Path, required=True, metavar="FILE", help="like combined_windows.json")
     add("--out", type=Path, required=True, metavar="FILE", help="for the result, as JSON")
     return parser

@@ -28,15 +28,21 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 # Raised when the state's layout or meaning changes; states of another version are learnt anew.
-VERSION = 1
+VERSION = 2
 
 CHANNELS = ("step", "value", "season", "season_fast", "season_slow", "noise_fast", "noise_slow")
 _SIDES = 2 * len(CHANNELS)  # first all upper tails, then all lower ones
 
 KINDS = ("outlier", "level_shift", "drift", "stuck", "noise_change")
 
+# Power of a surprise in the sum: above 1, one channel's great surprise counts more than several
+# small ones that add up to it.
+_ONE_COUNTS = 1.5
 # A shift of which this share was there before the run has crept in: a drift.
 _CREPT = 0.3
+# Alarms from this strength on are told, for series with a lower threshold than 1, which is usual.
+# Only outliers are weaker than 1.
+_LEAST_STRENGTH = 0.5
 # A run ends when a reading is nearer than this, in margins.
 _STAYS = 0.5
 # A change beyond so many times the usual one is a jump, not noise.
@@ -73,6 +79,7 @@ STATE = np.dtype(
         ("before_run", "f8"),  # season_slow when the run began, in margins
         ("noise_run", "f4"),
         ("same_run", "f4"),  # readings in a row with one value
+        ("same_told", "f4"),  # strength at which the run was told last; 0: not yet
         ("same_longest", "f4"),
         ("same_share", "f4"),
     ]
@@ -127,8 +134,9 @@ class Verdict(NamedTuple):
         score: how strange; 0 for most, comparable between series.
         expected: what the value was expected to be.
         margin: how far from it a value may lie without being far.
-        alarms: shape (series, kinds), in the order of KINDS: strength in thresholds (1 or more)
-            where an alarm begins, else 0.
+        alarms: shape (series, kinds), in the order of KINDS: strength in thresholds where an alarm
+            begins (below 1: none, unless the series has a lower threshold), else 0. A value that
+            stays stuck is told again, stronger, each time that it has been so for twice as long.
     """
 
     score: Floats
@@ -189,7 +197,7 @@ class Detector:
         s["season_slow"] += tuning.slow * (residual - s["season_slow"])
         s["noise_fast"] += tuning.fast * (abs(change) - s["noise_fast"])
         s["noise_slow"] += tuning.slow * (abs(change) - s["noise_slow"])
-        noise = np.maximum(s["noise"], 1e-9)
+        noise = np.log(np.maximum(s["noise"], 1e-9))
         # In the order of CHANNELS.
         deviations = (
             change,
@@ -197,11 +205,11 @@ class Detector:
             residual,
             s["season_fast"],
             s["season_slow"],
-            np.log(np.maximum(s["noise_fast"], 1e-9) / noise),
-            np.log(np.maximum(s["noise_slow"], 1e-9) / noise),
+            np.log(np.maximum(s["noise_fast"], 1e-9)) - noise,
+            np.log(np.maximum(s["noise_slow"], 1e-9)) - noise,
         )
         surprise = self._surprise(s, np.stack(deviations, 1), tail_memory)
-        score = self._score(s, surprise.sum(1), tail_memory)
+        score = self._score(s, (surprise**_ONE_COUNTS).sum(1), tail_memory)
         margin = tuning.far * np.maximum(s["usual"], 1e-9)
         # What is expected changes when the profile is whole: what is usual is then learnt anew.
         since = s["count"] - s["season_since"]
@@ -282,10 +290,10 @@ class Detector:
         )
         age = seconds - s["first_seconds"]
         young = (age < tuning.learning_seconds) | (s["count"] < tuning.learning_readings)
-        return np.where(young[:, None] | (alarms < 1), 0.0, alarms)
+        return np.where(young[:, None] | (alarms < _LEAST_STRENGTH), 0.0, alarms)
 
-    def _stuck(self, s: dict[str, Floats], same: Bools) -> Bools:
-        """Say where a run of one value has just become too long."""
+    def _stuck(self, s: dict[str, Floats], same: Bools) -> Floats:
+        """Return the strength where a run of one value is too long, and twice as long as told."""
         # The length of a run has a geometric distribution if readings are independent; the longest
         # run so far speaks for series in which they are not.
         rarity = -np.log(np.clip(s["same_share"], 0.2, 0.999))
@@ -294,15 +302,19 @@ class Detector:
         ended = np.where(same, 0, np.minimum(s["same_run"], least))
         s["same_longest"][...] = np.maximum(s["same_longest"] * (1 - 1e-4), ended)
         s["same_run"][...] = np.where(same, s["same_run"] + 1, 0)
-        return np.asarray(s["same_run"] == least)
+        times = s["same_run"] / least
+        told = np.where(same, s["same_told"], 0)
+        tell = times >= np.maximum(1, 2 * told)
+        s["same_told"][...] = np.where(tell, times, told)
+        return np.where(tell, times, 0.0)
 
-    def _noise_change(self, s: dict[str, Floats], moving: Bools) -> Bools:
-        """Say where the noise has just been strange for long enough."""
+    def _noise_change(self, s: dict[str, Floats], moving: Bools) -> Floats:
+        """Return the strength where the noise has just been strange for long enough."""
         factor = self._tuning.noise_factor
-        ratio = s["noise_cut"] / np.maximum(s["noise"], 1e-9)
-        strange = ((ratio > factor) | (ratio < 1 / factor)) & moving
-        s["noise_run"][...] = np.where(strange, s["noise_run"] + 1, 0)
-        return np.asarray(s["noise_run"] == self._tuning.noise_readings)
+        ratio = np.maximum(s["noise_cut"], 1e-9) / np.maximum(s["noise"], 1e-9)
+        times = np.maximum(ratio, 1 / ratio) / factor
+        s["noise_run"][...] = np.where((times > 1) & moving, s["noise_run"] + 1, 0)
+        return np.where(s["noise_run"] == self._tuning.noise_readings, times, 0.0)
 
     def _learn(  # noqa: PLR0913, PLR0917 - what is learnt from
         self,

@@ -1,57 +1,25 @@
-"""A corpus laid out like the Numenta Anomaly Benchmark, and NAB's score of a detector on it.
+"""NAB's score of a detector on a corpus.
 
 Written from the description in Lavin and Ahmad 2015, "Evaluating Real-time Anomaly Detection
 Algorithms - the Numenta Anomaly Benchmark" (arXiv:1510.03336), section III, with the scaling and
 the cut beyond three window lengths that NAB's issues 366 and 404 state for version 1.1.
 """
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+from spark_app.anomalies.corpus import Series
 
 Floats = npt.NDArray[np.float64]
 
 # The standard profile. A true negative earns nothing.
 _TRUE_POSITIVE, _FALSE_POSITIVE, _FALSE_NEGATIVE = 1.0, 0.11, 1.0
 
-_PROBATION_SHARE, _PROBATION_MOST_ROWS = 0.15, 750
-
 _FAR_PAST_WINDOW = 3.0  # in lengths of the window
-
-
-class CorpusError(ValueError):
-    """A corpus that cannot be read; says which file, what is wrong and what to do."""
-
-
-@dataclass(frozen=True)
-class Series:
-    """One file of a corpus.
-
-    Attributes:
-        name: `<category>/<file>.csv`.
-        seconds: shape (n,), seconds since 1970 of each row, in the file's order.
-        values: shape (n,), finite.
-        windows: first and last row of each anomaly window, in order.
-        labelled: whether the windows' file names this series at all.
-    """
-
-    name: str
-    seconds: Floats
-    values: Floats
-    windows: tuple[tuple[int, int], ...]
-    labelled: bool
-
-    @property
-    def probation(self) -> int:
-        """Rows at the beginning that are for learning and not scored."""
-        return math.floor(min(_PROBATION_SHARE * len(self.values), _PROBATION_MOST_ROWS))
 
 
 @dataclass(frozen=True)
@@ -67,28 +35,6 @@ class Result:
     score: float
     threshold: float
     files: dict[str, dict[str, float]]
-
-
-def read_corpus(data: Path, windows: Path) -> list[Series]:
-    """Read `data/<category>/<file>.csv` (columns `timestamp`, `value`) and its windows.
-
-    Args:
-        data: folder.
-        windows: JSON, a list of [first, last] times by `<category>/<file>.csv`. A series that is
-            not in it is taken to have no anomaly; a name without a file is passed over.
-
-    Raises:
-        CorpusError: something is missing or not as said above.
-    """
-    if not data.is_dir():
-        message = f"{data}: no such folder: give the one that holds <category>/<file>.csv"
-        raise CorpusError(message)
-    spans = _read_windows(windows)
-    paths = sorted(data.glob("*/*.csv"))
-    if not paths:
-        message = f"{data}: holds no <category>/<file>.csv: is it one folder too high or low?"
-        raise CorpusError(message)
-    return [_read_series(path, path.relative_to(data).as_posix(), spans) for path in paths]
 
 
 def evaluate(
@@ -188,48 +134,3 @@ def _detail(series: Series, score: Floats, weight: Floats, threshold: float) -> 
         "score": sum(-_FALSE_NEGATIVE if gain is None else gain for gain in earned)
         + float(weight[false].sum()),
     }
-
-
-def _read_windows(path: Path) -> Mapping[str, Any]:
-    try:
-        spans = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as JSON ({error}): give NAB's combined_windows.json"
-        raise CorpusError(message) from error
-    if not isinstance(spans, dict):
-        message = f"{path}: expected an object: a list of [first, last] times by series"
-        raise CorpusError(message)
-    return spans
-
-
-def _read_series(path: Path, name: str, spans: Mapping[str, Any]) -> Series:
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        message = f"{path}: cannot be read as CSV: {error}"
-        raise CorpusError(message) from error
-    if missing := {"timestamp", "value"} - set(table.columns):
-        message = f"{path}: has no column {' and '.join(sorted(missing))}"
-        raise CorpusError(message)
-    times = pd.to_datetime(table["timestamp"], errors="coerce", format="ISO8601", utc=True)
-    values = pd.to_numeric(table["value"], errors="coerce").to_numpy(np.float64)
-    bad = np.flatnonzero(times.isna().to_numpy() | ~np.isfinite(values))
-    if not len(table) or bad.size:
-        line = bad[0] + 2 if bad.size else 1
-        message = f"{path}:{line}: expected a time such as 2014-04-01 00:00:00 and a finite number"
-        raise CorpusError(message)
-    seconds = times.dt.tz_localize(None).to_numpy().astype("datetime64[ns]").astype(np.int64) / 1e9
-    try:
-        bounds = [
-            (pd.Timestamp(first, tz="UTC").timestamp(), pd.Timestamp(last, tz="UTC").timestamp())
-            for first, last in spans.get(name, [])
-        ]
-    except (TypeError, ValueError) as error:
-        message = f"windows of {name}: expected a list of [first, last] times: {error}"
-        raise CorpusError(message) from error
-    windows = []
-    for first, last in sorted(bounds):
-        rows = np.flatnonzero((seconds >= first) & (seconds <= last))
-        if rows.size:
-            windows.append((int(rows[0]), int(rows[-1])))
-    return Series(name, seconds, values, tuple(windows), name in spans)

@@ -29,13 +29,18 @@ _clients: dict["ObjectStore", Any] = {}
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """How to reach the bucket."""
+    """How to reach the bucket.
+
+    Attributes:
+        authority: file with the authorities that vouch for an https endpoint; empty: the system's.
+    """
 
     endpoint: str
     bucket: str
     access_key: str = field(repr=False)
     secret_key: str = field(repr=False)
     region: str
+    authority: str = ""
 
     @property
     def name(self) -> str:
@@ -66,6 +71,7 @@ class ObjectStore:
                 aws_secret_access_key=self.secret_key,
                 region_name=self.region,
                 config=config,
+                verify=self.authority or None,
             )
         return _clients[self]
 

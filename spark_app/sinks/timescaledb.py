@@ -69,18 +69,30 @@ Statement = tuple[str, tuple[object, ...]]
 
 @dataclass(frozen=True)
 class Database:
-    """How to reach the database; `name` is what messages call it."""
+    """How to reach the database; `name` is what messages call it.
+
+    Attributes:
+        authority: file with the authorities that vouch for the server; empty: without TLS.
+    """
 
     host: str
     port: int
     database: str
     user: str
     password: str = field(repr=False)
+    authority: str = ""
 
     @property
     def name(self) -> str:
         """Return the database's name for people."""
         return f"TimescaleDB {self.host}:{self.port}/{self.database}"
+
+    @property
+    def tls(self) -> dict[str, str]:
+        """Return the options that libpq and JDBC share for a server that has to prove itself."""
+        if not self.authority:
+            return {}
+        return {"sslmode": "verify-full", "sslrootcert": self.authority}
 
     def dsn(self, application: str) -> str:
         """Return a libpq connection string; a dead peer is noticed within about 20 s."""
@@ -99,6 +111,7 @@ class Database:
                 keepalives_count=3,
                 tcp_user_timeout=20_000,
                 options="-c timezone=UTC",
+                **self.tls,
             )
         )
 

@@ -31,6 +31,23 @@ def test_defaults_and_argument_specs_name_the_same_variables(role: str) -> None:
     assert set(options) - defaults - required == set()
 
 
+def secrets(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that hold a secret, those inside of others as well."""
+    found = {}
+    for name, option in options.items():
+        if name.endswith(("password", "secret", "secret_key", "token")):
+            found[name] = option
+        found |= secrets(option.get("options", {}))
+    return found
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_secrets_are_not_logged(role: str) -> None:
+    specs = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")
+    for name, option in secrets(specs["argument_specs"]["main"]["options"]).items():
+        assert option.get("no_log"), name
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_variables_carry_the_role_name(role: str) -> None:
     for name in load(ROOT / "roles" / role / "defaults" / "main.yml"):

@@ -129,6 +129,8 @@ def test_each_kind_of_hosts_bill_names_what_its_roles_install() -> None:
                 r"(?:artifact_name|python_app_wheels): ([a-z_]+)$", path.read_text(), re.MULTILINE
             )
         )
+    library = (ROOT / "report" / "library.py").read_text("utf-8")
+    installed |= set(re.findall(r'(?m)^ARTIFACT = "([a-z_]+)"$', library))
     assert installed == named
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from psycopg2.extensions import make_dsn
 
 import sql
 from sql.dump import dump
@@ -72,6 +73,17 @@ def test_lock_of_a_killed_process_is_no_obstacle(dsn: str) -> None:
         cursor.execute("INSERT INTO yoyo_lock (locked, pid) VALUES (1, 999999)")
     connection.close()
     assert migrate(dsn) == []
+
+
+def test_a_user_who_may_make_no_tables_is_content_when_none_is_missing(dsn: str) -> None:
+    as_reader = make_dsn(dsn, options="-c role=pg_read_all_data")
+    assert migrate(as_reader) == []
+
+
+def test_a_user_who_may_make_no_tables_is_told_who_may(empty_dsn: str) -> None:
+    as_reader = make_dsn(empty_dsn, options="-c role=pg_read_all_data")
+    with pytest.raises(MigrationError, match="pg_read_all_data may make no tables"):
+        migrate(as_reader)
 
 
 def test_runs_from_a_zip(empty_dsn: str, tmp_path: Path) -> None:

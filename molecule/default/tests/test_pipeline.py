@@ -1,21 +1,13 @@
 """One reading's way, from the sensor to TimescaleDB and the archive."""
 
 import json
-import shlex
 from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
-from paho.mqtt.publish import multiple
 from testinfra.host import Host
 
 from tools.pipeline import Pipeline, eventually
-
-
-def publish(gateway: Host, pipeline: Pipeline, topic: str, payload: str) -> None:
-    password = pipeline.system.secret("mqtt_devices")
-    login = f"-u devices -P {password}"
-    gateway.check_output(f"mosquitto_pub -q 1 {login} -t {topic} -m {shlex.quote(payload)}")
 
 
 def rows_of(pipeline: Pipeline, device: str) -> list[tuple[Any, ...]]:
@@ -26,15 +18,13 @@ def rows_of(pipeline: Pipeline, device: str) -> list[tuple[Any, ...]]:
     )
 
 
-def test_a_reading_arrives_in_timescaledb_and_in_parquet(
-    hosts: dict[str, Host], pipeline: Pipeline
-) -> None:
+def test_a_reading_arrives_in_timescaledb_and_in_parquet(pipeline: Pipeline) -> None:
     site = pipeline.site("lab")
     device = f"way-{site}"
     captured = datetime.now(UTC)
     reading = {"device_id": device, "ts": captured.isoformat(), "seq": 7, "co2": 812}
     reading |= {"temperature": 25.0, "humidity": 50.0}
-    publish(hosts["gw1"], pipeline, f"sensors/{site}/{device}/telemetry", json.dumps(reading))
+    pipeline.publish((f"sensors/{site}/{device}/telemetry", json.dumps(reading)))
     (row,) = eventually("the row", lambda: rows_of(pipeline, device), bool)
     time, seq, temperature, humidity, dew_point, stored_site, _, measurements, flags = row
     assert (time, seq, temperature, humidity) == (captured, 7, 25.0, 50.0)
@@ -51,10 +41,8 @@ def test_a_known_device_brings_its_room_and_model(
     hosts: dict[str, Host], pipeline: Pipeline
 ) -> None:
     device = f"known-{pipeline.site('lab')}"
-    statement = (
-        "INSERT INTO devices (device_id, room, model) VALUES (%s, 'B12', 'SHT45') RETURNING 1"
-    )
-    pipeline.query(statement, device)
+    known_by = f"VALUES ('{device}', 'B12', 'SHT45')"
+    pipeline.change(hosts["db1"], f"INSERT INTO devices (device_id, room, model) {known_by}")
     find = (
         "SELECT count(*) FROM sensor_data WHERE device_id = %s AND room = 'B12' AND model = 'SHT45'"
     )
@@ -62,18 +50,18 @@ def test_a_known_device_brings_its_room_and_model(
     def known() -> int:
         # The job looks at the table `devices` once a minute.
         payload = json.dumps({"device_id": device, "temperature": 20.0})
-        publish(hosts["gw1"], pipeline, f"sensors/lab/{device}/telemetry", payload)
+        pipeline.publish((f"sensors/lab/{device}/telemetry", payload))
         return int(pipeline.query(find, device)[0][0])
 
     eventually("a row with room and model", known, bool)
 
 
-def test_a_reading_sent_twice_is_stored_once(hosts: dict[str, Host], pipeline: Pipeline) -> None:
+def test_a_reading_sent_twice_is_stored_once(pipeline: Pipeline) -> None:
     site = pipeline.site("twice")
     stamp = datetime.now(UTC).isoformat()
     for seq in (1, 1, 2):
         reading = {"device_id": site, "ts": stamp, "seq": seq, "temperature": 20.5}
-        publish(hosts["gw1"], pipeline, f"sensors/{site}/{site}/telemetry", json.dumps(reading))
+        pipeline.publish((f"sensors/{site}/{site}/telemetry", json.dumps(reading)))
     eventually("the last one", lambda: pipeline.stored(site), lambda rows: (site, 2) in rows)
     assert pipeline.stored(site) == [(site, 1), (site, 2)]
 
@@ -98,18 +86,16 @@ BAD_INPUT = {
 def test_what_is_no_reading_goes_to_the_dead_letters_and_stops_no_other(pipeline: Pipeline) -> None:
     site = pipeline.site("broken")
     topic = f"sensors/{site}/{site}/telemetry"
-    servers = {"bootstrap.servers": f"{pipeline.system.core}:9092"}
-    consumer = Consumer(servers | {"group.id": "test-dead-letters"})
+    servers = pipeline.system.kafka("admin")
+    consumer = Consumer({**servers, "group.id": "test-dead-letters"})
     partition = TopicPartition("sensor.dead_letter", 0)
     partition.offset = consumer.get_watermark_offsets(partition, timeout=20)[1]
     consumer.assign([partition])
-    messages: list[tuple[str, bytes, int, bool]] = []
+    messages: list[tuple[str, bytes | str]] = []
     for seq, payload in enumerate(BAD_INPUT):
         good = json.dumps({"temperature": 20.5, "seq": seq}).encode()
-        messages += [(topic, payload, 1, False), (topic, good, 1, False)]
-    password = pipeline.system.secret("mqtt_devices")
-    login: Any = {"username": "devices", "password": password}
-    multiple(messages, hostname=pipeline.system.gateway, auth=login)
+        messages += [(topic, payload), (topic, good)]
+    pipeline.publish(*messages)
     # No gateway wrote this one, so it has no topic.
     producer = Producer(servers)
     producer.produce("sensor.raw", key=site, value=site)

@@ -16,11 +16,12 @@ def test_stores_agree_and_a_lost_row_is_named(hosts: dict[str, Host], pipeline: 
     assert " 0 missing" in said.stdout
 
     device = f"{site}-0001"
-    pipeline.query("CREATE TABLE taken (LIKE sensor_data)")
-    pipeline.query(
-        "WITH gone AS (DELETE FROM sensor_data WHERE device_id = %s AND seq = 7 RETURNING *) "
-        "INSERT INTO taken SELECT * FROM gone",
-        device,
+    database = hosts["db1"]
+    pipeline.change(database, "CREATE TABLE taken (LIKE sensor_data)")
+    pipeline.change(
+        database,
+        f"WITH gone AS (DELETE FROM sensor_data WHERE device_id = '{device}' AND seq = 7 "  # noqa: S608
+        "RETURNING *) INSERT INTO taken SELECT * FROM gone",
     )
     try:
         said = core.run(TOOL)
@@ -29,6 +30,6 @@ def test_stores_agree_and_a_lost_row_is_named(hosts: dict[str, Host], pipeline: 
         assert "1 readings are archived, not stored" in said.stdout
         assert said.stdout.count(f"{device} seq 7 at ") == 2
     finally:
-        pipeline.query("INSERT INTO sensor_data SELECT * FROM taken")
-        pipeline.query("DROP TABLE taken")
+        pipeline.change(database, "INSERT INTO sensor_data SELECT * FROM taken")
+        pipeline.change(database, "DROP TABLE taken")
     assert core.run(TOOL).rc == 0

@@ -8,15 +8,23 @@ from typing import Any
 
 from testinfra.host import Host
 
-from tools.hops import DEMO, ROOT
+from tools.hops import ROOT
 from tools.pipeline import Pipeline, eventually
+
+INVENTORY = os.environ["EDGE_INVENTORY"]
 
 
 def status(*options: str) -> subprocess.CompletedProcess[str]:
     """Runs it against the hosts of this scenario."""
     network = os.environ["EDGE_NETWORK"]
     hosts = json.dumps({"host_group": "test", "host_network": network})
-    command = [sys.executable, "-m", "tools.status", f"--inventory={DEMO}", f"--extra-vars={hosts}"]
+    command = [
+        sys.executable,
+        "-m",
+        "tools.status",
+        f"--inventory={INVENTORY}",
+        f"--extra-vars={hosts}",
+    ]
     return subprocess.run(
         [*command, *options], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -61,7 +61,7 @@ def all_stored(pipeline: Pipeline, site: str) -> None:
 
 def forget_what_kafka_has(pipeline: Pipeline) -> None:
     """As if its retention had passed."""
-    admin = AdminClient({"bootstrap.servers": f"{pipeline.system.core}:9092"})
+    admin = AdminClient(pipeline.system.kafka("admin"))
     topic = pipeline.consumer.list_topics("sensor.raw", timeout=10).topics["sensor.raw"]
     places = [TopicPartition("sensor.raw", number) for number in topic.partitions]
     for place in places:

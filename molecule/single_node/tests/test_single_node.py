@@ -4,6 +4,7 @@ import pytest
 
 from tools.hops import ROOT, System
 from tools.pipeline import Pipeline, eventually
+from tools.usage import UNITS, look
 
 ADDRESS = "10.91.0.21"
 COUNT = 500
@@ -28,3 +29,11 @@ def test_readings_arrive_in_the_database_and_in_the_archive(pipeline: Pipeline) 
 
 def test_every_stage_was_timed(pipeline: Pipeline) -> None:
     assert all(stage["samples"] >= COUNT for stage in pipeline.stages("1 hour"))
+
+
+def test_it_fits_a_raspberry_pi_of_4_gb() -> None:
+    units = tuple(unit for on_host in UNITS.values() for unit in on_host)
+    used = {name: found.resident_mb for name, found in look("test", {"node1": units}).items()}
+    print({name: round(megabytes) for name, megabytes in used.items()}, round(sum(used.values())))
+    # It leaves 3.7 GiB to the system, which takes some 300 MB itself.
+    assert sum(used.values()) < 3400, used

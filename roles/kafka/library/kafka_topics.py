@@ -28,6 +28,10 @@ options:
     description: Brokers to ask, C(host:port) separated by commas.
     type: str
     required: true
+  client:
+    description: Further settings of the client by librdkafka's names, such as those of TLS.
+    type: dict
+    default: {}
   topics:
     description: Topics, each with C(name), C(partitions) and optionally C(replication), C(config).
     type: list
@@ -177,6 +181,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "bootstrap_servers": {"type": "str", "required": True},
+            "client": {"type": "dict", "default": {}},
             "topics": {"type": "list", "elements": "dict", "required": True},
             "replication": {"type": "int", "required": True},
             "timeout": {"type": "int", "default": 60},
@@ -187,7 +192,8 @@ def main() -> None:
         module.fail_json(msg="the host needs Debian's package python3-confluent-kafka")
     servers, timeout = module.params["bootstrap_servers"], module.params["timeout"]
     # A broker that is still starting is asked again; librdkafka would say so on standard error.
-    client = AdminClient({"bootstrap.servers": servers, "log_level": 0})
+    own = {"bootstrap.servers": servers, "log_level": 0}
+    client = AdminClient({**module.params["client"], **own})
     topics = Topics(client, timeout)
     try:
         result = apply(module, topics)

@@ -29,10 +29,13 @@ DOCUMENTATION = """
 module: minio_user
 short_description: A user of a MinIO store
 description:
-  - Makes a user whose policy, of the user's name, allows to read and write objects of some buckets.
+  - Makes a user whose policy, of the user's name, allows to read and write objects of some buckets,
+    or only to read them.
   - Talks to MinIO's administration interface, so that a host needs no client program.
 options:
   endpoint: {description: URL of the store., type: str, required: true}
+  ca: {description: File with the authorities to trust., type: str, default: ""}
+  read_only: {description: Whether it may only list and read., type: bool, default: false}
   region: {description: Region of the store., type: str, default: us-east-1}
   root_user: {description: Name of the administrator., type: str, required: true}
   root_password: {description: Password of the administrator., type: str, required: true}
@@ -57,13 +60,9 @@ mended:
   returned: success
 """
 BUCKET_ACTIONS = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
-OBJECT_ACTIONS = [
-    "s3:AbortMultipartUpload",
-    "s3:DeleteObject",
-    "s3:GetObject",
-    "s3:ListMultipartUploadParts",
-    "s3:PutObject",
-]
+READ_ACTIONS = ["s3:GetObject"]
+# Not to delete: what is written over is kept as a version.
+WRITE_ACTIONS = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"]
 # MinIO's numbers for what it accepts in encrypted requests: a key by PBKDF2, then AES-GCM.
 PBKDF2_AES_GCM = b"\x02"
 PBKDF2_ROUNDS = 8192
@@ -99,6 +98,7 @@ class Admin:
     region: str
     user: str
     password: str
+    ca: str | None
 
     def ask(self, method: str, path: str, body: bytes = b"", **query: str) -> bytes | None:
         """The answer to a request, or None where what it names does not exist."""
@@ -107,7 +107,12 @@ class Admin:
         S3SigV4Auth(Credentials(self.user, self.password), "s3", self.region).add_auth(request)
         try:
             answer = open_url(
-                url, method=method, data=body or None, headers=dict(request.headers), timeout=30
+                url,
+                method=method,
+                data=body or None,
+                headers=dict(request.headers),
+                timeout=30,
+                ca_path=self.ca,
             )
         except HTTPError as error:
             reason = error.read().decode(errors="replace")
@@ -131,17 +136,27 @@ class Admin:
         return None if found is None else str(json.loads(found).get("policyName", ""))
 
 
-def policy_for(buckets: list[str]) -> dict[str, Any]:
-    """The policy that allows to use these buckets."""
-    on = [f"arn:aws:s3:::{bucket}" for bucket in buckets]
-    inside = [f"{bucket}/*" for bucket in on]
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": BUCKET_ACTIONS, "Resource": on},
-            {"Effect": "Allow", "Action": OBJECT_ACTIONS, "Resource": inside},
-        ],
-    }
+@dataclass(frozen=True)
+class User:
+    """What a user is to be."""
+
+    name: str
+    secret: str
+    buckets: list[str]
+    read_only: bool
+
+    def policy(self) -> dict[str, Any]:
+        """The policy that allows to use the buckets."""
+        on = [f"arn:aws:s3:::{bucket}" for bucket in self.buckets]
+        inside = [f"{bucket}/*" for bucket in on]
+        actions = READ_ACTIONS if self.read_only else READ_ACTIONS + WRITE_ACTIONS
+        return {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": BUCKET_ACTIONS, "Resource": on},
+                {"Effect": "Allow", "Action": actions, "Resource": inside},
+            ],
+        }
 
 
 def same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
@@ -156,17 +171,18 @@ def same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
     return one is not None and plain(one) == plain(other)
 
 
-def works(endpoint: str, region: str, access_key: str, secret_key: str, bucket: str) -> bool:
-    """Whether a user's keys open a bucket."""
+def works(admin: Admin, user: User) -> bool:
+    """Whether a user's keys open the first bucket."""
     client = boto3.client(
         "s3",
-        endpoint_url=endpoint,
-        region_name=region,
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
+        endpoint_url=admin.endpoint,
+        region_name=admin.region,
+        aws_access_key_id=user.name,
+        aws_secret_access_key=user.secret,
+        verify=admin.ca,
     )
     try:
-        client.head_bucket(Bucket=bucket)
+        client.head_bucket(Bucket=user.buckets[0])
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] in {403, 404}:
             return False
@@ -174,25 +190,25 @@ def works(endpoint: str, region: str, access_key: str, secret_key: str, bucket: 
     return True
 
 
-def apply(admin: Admin, user: str, secret: str, buckets: list[str], *, check: bool) -> list[str]:
+def apply(admin: Admin, user: User, *, check: bool) -> list[str]:
     """Mends what is not as declared and says what that was."""
     mended = []
-    policy = policy_for(buckets)
-    if not same(admin.policy(user), policy):
+    policy, name = user.policy(), user.name
+    if not same(admin.policy(name), policy):
         mended.append("policy")
         if not check:
-            admin.ask("PUT", "add-canned-policy", json.dumps(policy).encode(), name=user)
-    attached = admin.attached(user)
-    if attached is None or not works(admin.endpoint, admin.region, user, secret, buckets[0]):
+            admin.ask("PUT", "add-canned-policy", json.dumps(policy).encode(), name=name)
+    attached = admin.attached(name)
+    if attached is None or not works(admin, user):
         mended.append("user")
         if not check:
-            request = json.dumps({"secretKey": secret, "status": "enabled"}).encode()
-            admin.ask("PUT", "add-user", seal(admin.password, request), accessKey=user)
-    if attached != user:
+            request = json.dumps({"secretKey": user.secret, "status": "enabled"}).encode()
+            admin.ask("PUT", "add-user", seal(admin.password, request), accessKey=name)
+    if attached != name:
         mended.append("attachment")
         if not check:
             path = "set-user-or-group-policy"
-            admin.ask("PUT", path, policyName=user, userOrGroup=user, isGroup="false")
+            admin.ask("PUT", path, policyName=name, userOrGroup=name, isGroup="false")
     return mended
 
 
@@ -201,6 +217,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "endpoint": {"type": "str", "required": True},
+            "ca": {"type": "str", "default": ""},
+            "read_only": {"type": "bool", "default": False},
             "region": {"type": "str", "default": "us-east-1"},
             "root_user": {"type": "str", "required": True},
             "root_password": {"type": "str", "required": True, "no_log": True},
@@ -213,15 +231,16 @@ def main() -> None:
     if not HAS_LIBRARIES:
         module.fail_json(msg="the host needs Debian's python3-boto3 and python3-cryptography")
     given = module.params
-    admin = Admin(given["endpoint"], given["region"], given["root_user"], given["root_password"])
+    admin = Admin(
+        given["endpoint"],
+        given["region"],
+        given["root_user"],
+        given["root_password"],
+        given["ca"] or None,
+    )
+    user = User(given["access_key"], given["secret_key"], given["buckets"], given["read_only"])
     try:
-        mended = apply(
-            admin,
-            given["access_key"],
-            given["secret_key"],
-            given["buckets"],
-            check=module.check_mode,
-        )
+        mended = apply(admin, user, check=module.check_mode)
     except (AdminError, ClientError) as error:
         module.fail_json(msg=f"MinIO user {given['access_key']}: {error}")
     module.exit_json(changed=bool(mended), mended=mended)

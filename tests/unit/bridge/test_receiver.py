@@ -3,16 +3,20 @@
 import socket
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
-from bridge_bench import NOON, publish, wait_for
+from bridge_bench import NOON, mosquitto, publish, wait_for
 from prometheus_client import CollectorRegistry
 
+from benchmarks.services import free_port
+from bridge import mqtt
 from bridge.clock import Stamp
 from bridge.metrics import Metrics
 from bridge.receiver import Receiver
 from bridge.settings import Settings
 from bridge.spool_file import Arrival
+from tests.security.certificates import Maker
 
 
 class Hold:
@@ -30,11 +34,18 @@ class Hold:
 class Bench:
     """A receiver on a broker."""
 
-    def __init__(self, port: int, max_in_flight: int = 1000) -> None:
+    def __init__(self, port: int, max_in_flight: int = 1000, ca_file: str = "") -> None:
         self.hold = Hold()
         self.registry = CollectorRegistry()
         self.failures: list[str] = []
-        settings = Settings("127.0.0.1", "gw1", "k", mqtt_port=port, max_in_flight=max_in_flight)
+        settings = Settings(
+            "127.0.0.1",
+            "gw1",
+            "k",
+            mqtt_port=port,
+            mqtt_ca_file=ca_file,
+            max_in_flight=max_in_flight,
+        )
         self.receiver = Receiver(
             settings,
             self.hold,
@@ -157,3 +168,31 @@ def test_a_broker_that_refuses_is_told_and_tried_again(caplog: pytest.LogCapture
     assert any("connection refused: Not authorized" in reason for reason in reasons)
     wait_for(lambda: any("Bad user name or password" in r.getMessage() for r in caplog.records))
     receiver.close()
+
+
+def test_by_tls_each_byte_comes_and_only_a_broker_that_is_vouched_for_is_spoken_to(
+    tmp_path: Path,
+) -> None:
+    maker = Maker(tmp_path)
+    authority = maker.self_signed("authority", ca=True)
+    good = maker.signed("127.0.0.1", authority)
+    # As root it would become a user who may not read the key.
+    lines = ("user root", "max_queued_messages 0", "max_inflight_messages 1000")
+    tls = (f"certfile {good.certificate}", f"keyfile {good.key}")
+    plain = free_port()
+    with mosquitto(tmp_path, *tls, *lines, f"listener {plain} 127.0.0.1") as port:
+        bench = Bench(port, ca_file=str(authority.certificate))
+        # Records of TLS hold 16 KiB: less, as much, and more than fits in one look.
+        payloads = [bytes([n % 256]) * size for n, size in enumerate((1, 16_384, 200_000, 0) * 50)]
+        publish(plain, payloads)
+        wait_for(lambda: len(bench.hold.taken) == len(payloads))
+        assert bench.values() == payloads
+        bench.settle()
+        bench.receiver.acknowledge()
+        publish(plain, [b"%d" % number for number in range(900)])
+        wait_for(lambda: len(bench.hold.taken) == len(payloads) + 900)
+        bench.receiver.close()
+        stranger = maker.self_signed("other authority", ca=True).certificate
+        login = mqtt.Login("someone", ca_file=str(stranger))
+        with pytest.raises(OSError, match="certificate verify failed"):
+            mqtt.Connection("127.0.0.1", port, login)

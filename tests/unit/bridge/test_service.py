@@ -155,3 +155,21 @@ def test_wrong_settings_are_named_and_end_with_2() -> None:
     assert outcome.returncode == 2
     assert "BRIDGE_MQTT_HOST is not set" in outcome.stderr
     assert "expected a whole number from 1 to 65535" in outcome.stderr
+
+
+def test_a_file_of_authorities_that_cannot_be_used_is_a_wrong_setting(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("", encoding="utf-8")
+    needed = {"MQTT_HOST": "h", "GATEWAY": "g", "KAFKA_BOOTSTRAP_SERVERS": "k:1"}
+    environment = {f"BRIDGE_{name}": value for name, value in needed.items()}
+    environment["BRIDGE_MQTT_CA_FILE"] = str(tmp_path / "empty.pem")
+    done = subprocess.run(
+        [sys.executable, "-m", "bridge"],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "BRIDGE_MQTT_CA_FILE" in done.stderr

@@ -135,6 +135,17 @@ CASES = [
         READING,
         onset=61,
     ),
+    Case(
+        "AnomaliesFound",
+        # Hundreds of devices are one alert.
+        {
+            named(
+                "sql_edge_anomalous_devices", {"gateway": "gw1", "kind": "silence", **DB}
+            ): "400x60"
+        },
+        {named("sql_edge_anomalous_devices", {"gateway": "gw1", "kind": "silence", **DB}): "0x60"},
+        {"gateway": "gw1", "kind": "silence"},
+    ),
     gauge("HostDown", "up", 0, 1, job="node", **GW),
     Case(
         "DiskFull",

@@ -179,3 +179,9 @@ def test_wrong_arguments_end_with_2(arguments: tuple[str, ...], complaint: str) 
     outcome = simulate(*arguments)
     assert outcome.returncode == 2
     assert complaint in outcome.stderr
+
+
+def test_files_for_tls_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    done = simulate("--authorities", tmp_path / "nowhere.crt", "--count", 1)
+    assert done.returncode == 2
+    assert "--authorities" in done.stderr

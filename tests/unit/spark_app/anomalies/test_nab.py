@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from spark_app.anomalies.__main__ import main
-from spark_app.anomalies.nab import CorpusError, Series, evaluate, read_corpus
+from spark_app.anomalies.corpus import Series
+from spark_app.anomalies.nab import evaluate
 
 ROWS = 200  # 30 of them are the probation
 
@@ -63,22 +64,6 @@ def test_threshold_is_one_for_the_whole_corpus() -> None:
 
 def second_of(series: Series) -> tuple[np.ndarray, np.ndarray, tuple[tuple[int, int], ...], bool]:
     return series.seconds, series.values, series.windows, True
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("timestamp,value\n2014-04-01 00:00:00,x\n", "b.csv:2: expected a time"),
-        ("time,value\n2014-04-01 00:00:00,1\n", "no column timestamp"),
-        ("timestamp,value\n", "b.csv:1: expected a time"),
-    ],
-)
-def test_bad_file_is_named(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "b.csv").write_text(text, encoding="utf-8")
-    (tmp_path / "windows.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(CorpusError, match=said):
-        read_corpus(tmp_path, tmp_path / "windows.json")
 
 
 def test_command_scores_a_corpus_it_has_never_seen(

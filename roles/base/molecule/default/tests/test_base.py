@@ -39,10 +39,40 @@ def test_no_unit_failed(host: Host) -> None:
     assert host.check_output("systemctl list-units --failed --no-legend --plain") == ""
 
 
+def spares_flash(host: Host) -> bool:
+    """The scenario's inventory says so of one of its hosts."""
+    return host.check_output("hostname") == "base-trixie"
+
+
 def test_journal_is_bounded(host: Host) -> None:
-    assert "SystemMaxUse=200M" in host.check_output(
-        "systemd-analyze cat-config systemd/journald.conf"
-    )
+    said = host.check_output("systemd-analyze cat-config systemd/journald.conf")
+    assert ("SystemMaxUse=200M" in said) != spares_flash(host)
+    assert ("RuntimeMaxUse=32M" in said) == spares_flash(host)
+
+
+def test_journal_is_where_it_should_be(host: Host) -> None:
+    # Names a file only where the journal really is.
+    host.check_output("logger -t probe found && journalctl --sync")
+    paths = host.check_output("journalctl --header | grep -i '^file path'")
+    assert ("/run/log/journal/" in paths) == spares_flash(host)
+
+
+def test_a_card_is_spared(host: Host) -> None:
+    if not spares_flash(host):
+        pytest.skip("this host's disk is not spared")
+    assert host.file("/etc/fstab").content_string.splitlines()[1:] == [
+        "overlay / overlay noatime,defaults 0 1",
+        "# /dev/mmcblk0p3 none swap sw 0 0",
+    ]
+    assert "noatime" in host.check_output("findmnt --noheadings --output OPTIONS /")
+    # A container gets no such device: what can be seen is that the generator takes the file.
+    assert host.package("systemd-zram-generator").is_installed
+    assert "zram-size = ram / 2" in host.file("/etc/systemd/zram-generator.conf").content_string
+
+
+def test_a_machine_that_hangs_is_reset(host: Host) -> None:
+    said = host.check_output("systemctl show --property=RuntimeWatchdogUSec --value")
+    assert said == "15s"
 
 
 def test_chrony_is_confined(host: Host) -> None:

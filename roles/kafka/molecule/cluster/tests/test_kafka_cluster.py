@@ -7,9 +7,13 @@ from testinfra.host import Host
 SERVERS = "kafka-one:9092,kafka-two:9092,kafka-three:9092"
 PRODUCE = """
 import sys
+HOME = "/etc/edge-telemetry/tls/kafka"
+TLS = {"security.protocol": "ssl", "ssl.ca.location": HOME + "/ca.pem",
+       "ssl.certificate.location": HOME + "/keystore.pem",
+       "ssl.key.location": HOME + "/keystore.pem"}
 from confluent_kafka import Producer
 errors = []
-producer = Producer({"bootstrap.servers": sys.argv[1], "acks": "all", "log_level": 0,
+producer = Producer({**TLS, "bootstrap.servers": sys.argv[1], "acks": "all", "log_level": 0,
                      "delivery.timeout.ms": 60000})
 for number in range(40):
     producer.produce("sensor.raw", str(number).encode(), partition=number % 4,

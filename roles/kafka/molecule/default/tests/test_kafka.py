@@ -7,11 +7,19 @@ from testinfra.host import Host
 
 from tools.exposure import exposure
 
-PRODUCE = """
+TLS = """
+HOME = "/etc/edge-telemetry/tls/kafka"
+TLS = {"security.protocol": "ssl", "ssl.ca.location": HOME + "/ca.pem",
+       "ssl.certificate.location": HOME + "/keystore.pem",
+       "ssl.key.location": HOME + "/keystore.pem"}
+"""
+PRODUCE = (
+    TLS
+    + """
 import sys
 from confluent_kafka import Producer
 errors = []
-producer = Producer({"bootstrap.servers": "localhost:9092", "acks": "all", "log_level": 0,
+producer = Producer({**TLS, "bootstrap.servers": "localhost:9092", "acks": "all", "log_level": 0,
                      "message.max.bytes": 9000000, "delivery.timeout.ms": 60000,
                      "topic.metadata.propagation.max.ms": 3000})
 producer.produce(sys.argv[1], sys.argv[2].encode() * int(sys.argv[3]), key=b"device",
@@ -20,10 +28,14 @@ producer.produce(sys.argv[1], sys.argv[2].encode() * int(sys.argv[3]), key=b"dev
 producer.flush(70)
 print(errors[0].name() if errors[0] else "stored")
 """
-CONSUME = """
+)
+CONSUME = (
+    TLS
+    + """
 import json, sys, time
 from confluent_kafka import Consumer, TopicPartition
-consumer = Consumer({"bootstrap.servers": "localhost:9092", "group.id": "probe", "log_level": 0,
+consumer = Consumer({**TLS, "bootstrap.servers": "localhost:9092", "group.id": "probe",
+                     "log_level": 0,
                      "auto.offset.reset": "earliest", "enable.auto.commit": False})
 consumer.assign([TopicPartition(sys.argv[1], int(p), 0) for p in sys.argv[3].split(",")])
 deadline = time.time() + 60
@@ -35,6 +47,7 @@ while time.time() < deadline:
                           "headers": [[k, v.decode()] for k, v in message.headers()]}))
         break
 """
+)
 LOG_APPEND_TIME = 2
 
 

@@ -16,12 +16,15 @@ user, secret, code = sys.argv[1:]
 keys = {"config": Config(signature_version=UNSIGNED)} if user == "nobody" else {
     "aws_access_key_id": user, "aws_secret_access_key": secret,
     "config": Config(retries={"total_max_attempts": 10})}
-s3 = boto3.client("s3", endpoint_url="http://127.0.0.1:9000", region_name="us-east-1", **keys)
+s3 = boto3.client("s3", endpoint_url="https://127.0.0.1:9000", region_name="us-east-1",
+                  verify="/etc/edge-telemetry/tls/minio/ca.pem", **keys)
 try:
     print(eval(code))
 except ClientError as error:
     print(error.response["Error"]["Code"])
 """
+CA = "/etc/edge-telemetry/tls/minio/ca.pem"
+READER = ("reader", "for-tests-reading")
 APPLICATION = ("streaming-job", "for-tests-alone")
 ROOT = ("root", "for-tests-only")
 PUT = "s3.put_object(Bucket='sensor-archive', Key='day/one', Body=b'rows')['ETag']"
@@ -44,8 +47,10 @@ def test_object_survives_a_kill(host: Host) -> None:
     s3(host, APPLICATION, PUT)
     before = host.check_output("systemctl show --property=MainPID --value minio")
     host.check_output("systemctl kill --kill-whom=main --signal=KILL minio")
-    ready = "http://127.0.0.1:9000/minio/health/ready"
-    host.check_output(f"curl -sf --retry 30 --retry-delay 1 --retry-all-errors {ready}")
+    ready = "https://127.0.0.1:9000/minio/health/ready"
+    host.check_output(
+        f"curl --cacert {CA} -sf --retry 30 --retry-delay 1 --retry-all-errors {ready}"
+    )
     assert host.check_output("systemctl show --property=MainPID --value minio") != before
     assert s3(host, APPLICATION, GET) == "rows"
 
@@ -69,8 +74,46 @@ def test_application_has_no_more_than_its_bucket(host: Host) -> None:
     assert s3(host, APPLICATION, "s3.delete_bucket(Bucket='sensor-archive')") == "AccessDenied"
 
 
+def test_application_takes_nothing_away(host: Host) -> None:
+    s3(host, APPLICATION, PUT)
+    delete = "s3.delete_object(Bucket='sensor-archive', Key='day/one')"
+    assert s3(host, APPLICATION, delete) == "AccessDenied"
+    unversion = (
+        "s3.put_bucket_versioning(Bucket='sensor-archive', "
+        "VersioningConfiguration={'Status': 'Suspended'})"
+    )
+    assert s3(host, APPLICATION, unversion) == "AccessDenied"
+    assert s3(host, APPLICATION, "s3.put_object(Bucket='sensor-archive', Key='day/one', Body=b'')")
+    versions = (
+        "[s3.get_object(Bucket='sensor-archive', Key='day/one', VersionId=v['VersionId'])['Body']"
+        ".read().decode() for v in s3.list_object_versions(Bucket='sensor-archive')['Versions']]"
+    )
+    assert s3(host, ROOT, versions).startswith("['', 'rows'")
+
+
+def test_old_versions_go_in_time(host: Host) -> None:
+    rules = "s3.get_bucket_lifecycle_configuration(Bucket='sensor-archive')['Rules']"
+    days = f"[r['NoncurrentVersionExpiration']['NoncurrentDays'] for r in {rules}]"
+    assert s3(host, ROOT, days) == "[7]"
+
+
+def test_readers_read(host: Host) -> None:
+    s3(host, APPLICATION, PUT)
+    assert s3(host, READER, GET) == "rows"
+    assert s3(host, READER, PUT) == "AccessDenied"
+    assert s3(host, READER, "s3.delete_object(Bucket='sensor-archive', Key='k')") == "AccessDenied"
+
+
+def test_without_tls_nothing_is_served(host: Host) -> None:
+    show = "curl -s -o /dev/null -w '%{http_code}'"
+    assert host.run(f"{show} http://127.0.0.1:9000/minio/health/ready").stdout == "400"
+    old = host.run(f"curl --cacert {CA} -s --tls-max 1.1 https://127.0.0.1:9000/minio/health/ready")
+    assert old.rc != 0
+
+
 def test_no_console_is_served(host: Host) -> None:
-    answer = host.check_output("curl -s -o /dev/null -w '%{http_code}' -A Mozilla localhost:9000/")
+    show = f"curl --cacert {CA} -s -o /dev/null -w '%{{http_code}}' -A Mozilla"
+    answer = host.check_output(f"{show} https://localhost:9000/")
     assert answer == "403"
     listening = host.check_output("ss --tcp --listening --numeric --no-header")
     ports = {line.split()[3].rpartition(":")[2] for line in listening.splitlines()}

@@ -1,8 +1,11 @@
 """A real fault on one of three hosts becomes one message at a real receiver."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,12 @@ import pytest
 import yaml
 from testinfra.host import Host
 
-RULES = Path(__file__).resolve().parents[3] / "files" / "rules"
+from tests.grafana.boards import queries
+from tests.grafana.test_boards import names, promql
+
+ROLE = Path(__file__).resolve().parents[3]
+ROOT = ROLE.parents[1]
+RULES = ROLE / "files" / "rules"
 PROMETHEUS, ALERTMANAGER = "http://127.0.0.1:9090", "http://127.0.0.1:9095"
 RECEIVED = "/run/alerts.jsonl"
 # Keeps each message that Alertmanager posts as a line.
@@ -67,10 +75,14 @@ def received(core: Host) -> Iterator[Callable[[], list[dict[str, Any]]]]:
 @pytest.fixture(scope="module", autouse=True)
 def readings(core: Host, gateway: Host, hosts: dict[str, Host]) -> None:
     """Readings, one of them left out, and a backup: else some figures are not there."""
+    # As the controller has made it.
+    secrets = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], ".secrets", "devices", "watched-gw")
+    password = (secrets / "probe.password").read_text(encoding="utf-8").strip()
     for seq in (1, 2, 4):
         payload = json.dumps({"device_id": "probe", "seq": seq, "temperature": 20, "humidity": 40})
         gateway.check_output(
-            "mosquitto_pub -u devices -P only-for-this-test -q 1 -t sensors/site/probe/telemetry"
+            "mosquitto_pub -h localhost -p 8883 --cafile /etc/edge-telemetry/tls/mosquitto/ca.pem"
+            f" -u probe -P {password} -q 1 -t sensors/site/probe/telemetry"
             f" -m {shlex.quote(payload)}"
         )
     hosts["watched-db"].check_output("systemctl start sensordb-backup@full")
@@ -118,6 +130,28 @@ def test_every_kind_of_service_is_asked_and_answers(core: Host) -> None:
         *("watched-core", "watched-gw", "watched-db")
     }
     assert query(core, 'up{job="bridge"}')[0]["metric"]["gateway"] == "watched-gw"
+
+
+def test_the_status_has_them_too() -> None:
+    files = (ROLE / "molecule/default/inventory.yml", ROOT / "molecule/shared/inventory.yml")
+    command = [sys.executable, "-m", "tools.status", *(f"--inventory={file}" for file in files)]
+    run = subprocess.run(
+        [*command, "--json"], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    found = {
+        (service["host"], service["unit"]): (service["systemd"], service["answer"])
+        for service in json.loads(run.stdout)["services"]
+        if service["unit"].startswith("prometheus")
+    }
+    assert set(found.values()) == {("running", "yes")}
+    assert set(found) == {
+        *(("watched-core", unit) for unit in ("prometheus", "prometheus-alertmanager")),
+        *(
+            (host, "prometheus-node-exporter")
+            for host in ("watched-core", "watched-gw", "watched-db")
+        ),
+        *(("watched-db", f"prometheus-{of}-exporter") for of in ("postgres", "sql", "pgbackrest")),
+    }
 
 
 def test_metrics_of_every_rule_are_there(core: Host) -> None:
@@ -212,6 +246,14 @@ def test_expired_certificate_is_told(
         )
     finally:
         core.check_output(f"rm {TEXTFILES}/test.prom")
+
+
+def test_metrics_of_every_panel_were_there(core: Host) -> None:
+    wanted = {name for found in queries("prometheus") for name in names(promql(found))}
+    assert len(wanted) > len(JOBS)
+    # MinIO counts what its buckets hold every few minutes.
+    wait_for(lambda: query(core, "minio_bucket_usage_total_bytes"), 400)
+    assert wanted - set(get(core, f"{PROMETHEUS}/api/v1/label/__name__/values")["data"]) == set()
 
 
 def test_watching_costs_little_memory(hosts: dict[str, Host]) -> None:

@@ -23,7 +23,11 @@ DEADLINE = 60  # seconds within which what was sent must have arrived
 READ = """
 import json, sys
 from confluent_kafka import Consumer, TopicPartition
-c = Consumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "test", "log_level": 0})
+HOME = "/etc/edge-telemetry/tls/kafka"
+c = Consumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "test", "log_level": 0,
+              "security.protocol": "ssl", "ssl.ca.location": HOME + "/ca.pem",
+              "ssl.certificate.location": HOME + "/keystore.pem",
+              "ssl.key.location": HOME + "/keystore.pem"})
 for number in c.list_topics("sensor.raw", timeout=20).topics["sensor.raw"].partitions:
     low, high = c.get_watermark_offsets(TopicPartition("sensor.raw", number), timeout=20)
     c.assign([TopicPartition("sensor.raw", number, low)])

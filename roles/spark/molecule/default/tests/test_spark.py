@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import time
 from typing import Any
@@ -108,6 +109,34 @@ def test_master_knows_its_worker_after_a_kill(host: Host) -> None:
     while not (state(host)["status"] == "ALIVE" and alive(host) & before):
         assert time.monotonic() < deadline, state(host)
         time.sleep(1)
+
+
+@pytest.mark.parametrize("secret", ["", "spark.authenticate.secret guessed"])
+def test_a_stranger_runs_nothing(host: Host, secret: str) -> None:
+    """Neither an application that proves nothing, nor one with another secret."""
+    settings = ["spark.authenticate true", "spark.network.crypto.enabled true", secret]
+    folder, text = "/run/stranger", "\n".join(settings) if secret else ""
+    host.check_output(f"mkdir -p {folder} && cp /etc/spark/spark-env.sh {folder}")
+    host.check_output(f"printf %s {shlex.quote(text)} > {folder}/spark-defaults.conf")
+    before = state(host)
+    script = host.file("/usr/local/bin/spark-submit").content_string
+    home = re.search(r"SPARK_HOME=(\S+)", script)
+    assert home
+    refused = host.run(
+        f"timeout 60 env SPARK_HOME={home[1]} SPARK_CONF_DIR={folder} {home[1]}/bin/spark-submit"
+        f" --master {before['url']} --driver-memory 512m --executor-memory 512m /run/probe.py"
+    )
+    assert refused.rc != 0
+    assert "Failed to connect to master" in refused.stderr
+    now = state(host)
+    assert now["activeapps"] == []
+    assert len(now["completedapps"]) == len(before["completedapps"])
+
+
+def test_the_secret_is_not_for_all(host: Host) -> None:
+    assert host.file("/etc/spark/spark-defaults.conf").mode == 0o640
+    seen = host.check_output("ps -eo args; systemctl cat spark-master spark-worker")
+    assert "for-this-test-alone" not in seen
 
 
 def test_state_is_shown_on_loopback_alone(host: Host) -> None:

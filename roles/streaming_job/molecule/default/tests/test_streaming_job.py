@@ -13,14 +13,19 @@ PRODUCE = """
 import sys
 from confluent_kafka import Producer
 topic, payload, received = sys.argv[1:]
-producer = Producer({"bootstrap.servers": "127.0.0.1:9092"})
+HOME = "/etc/edge-telemetry/tls/kafka"
+producer = Producer({"bootstrap.servers": "127.0.0.1:9092", "security.protocol": "ssl",
+                     "ssl.ca.location": HOME + "/ca.pem",
+                     "ssl.certificate.location": HOME + "/keystore.pem",
+                     "ssl.key.location": HOME + "/keystore.pem"})
 headers = {"mqtt_topic": topic, "gateway": "gw", "received_ns": received}
 producer.produce("sensor.raw", payload, key="probe", headers=headers)
 sys.exit(producer.flush(30))
 """
 LIST = (
     "import boto3, io, sys, pyarrow.parquet as pq; "
-    "s3 = boto3.client('s3', endpoint_url='http://127.0.0.1:9000', region_name='us-east-1', "
+    "s3 = boto3.client('s3', endpoint_url='https://127.0.0.1:9000', region_name='us-east-1', "
+    "verify='/etc/edge-telemetry/tls/minio/ca.pem', "
     "aws_access_key_id='streaming-job', aws_secret_access_key='only-for-this-test-host'); "
     "keys = [o['Key'] for o in s3.list_objects_v2(Bucket='sensor-archive').get('Contents', [])]; "
     "rows = [r for k in keys for r in pq.read_table(io.BytesIO(s3.get_object("

@@ -8,6 +8,7 @@ from testinfra.host import Host
 from tools.exposure import exposure
 
 LOGIN = "sensor_user:test-only-database"
+VERIFIED = "sslmode=verify-full&sslrootcert=/etc/edge-telemetry/tls/postgresql/ca.pem"
 # The queries of the document that the project grew from.
 SEED_QUERIES = (
     "SELECT * FROM sensor_data ORDER BY time DESC LIMIT 10;",
@@ -22,8 +23,8 @@ def address(host: Host) -> str:
 
 def ask(host: Host, query: str, login: str = LOGIN) -> CommandResult:
     """Run a query over TCP, not from loopback."""
-    connection = f"postgresql://{login}@{address(host)}/sensordb"
-    return host.run(f"psql -XAt -v ON_ERROR_STOP=1 {connection} -c {shlex.quote(query)}")
+    connection = f"postgresql://{login}@{address(host)}/sensordb?{VERIFIED}"
+    return host.run(f"psql -XAt -v ON_ERROR_STOP=1 '{connection}' -c {shlex.quote(query)}")
 
 
 def answer(host: Host, query: str) -> str:
@@ -49,6 +50,28 @@ def test_a_hypertable_is_made_and_filled_over_the_network(host: Host) -> None:
 def test_a_wrong_password_is_refused(host: Host) -> None:
     result = ask(host, "SELECT 1", "sensor_user:wrong")
     assert "password authentication failed" in result.stderr
+
+
+def test_without_tls_nobody_is_let_in_over_the_network(host: Host) -> None:
+    for login in (LOGIN, "storer:test-only-storer", "viewer:test-only-viewer"):
+        for place in (address(host), "127.0.0.1"):
+            plain = f"postgresql://{login}@{place}/sensordb?sslmode=disable"
+            result = host.run(f"psql -XAt '{plain}' -c 'SELECT 1'")
+            assert result.rc != 0
+            assert "no encryption" in result.stderr, place
+
+
+def test_old_tls_is_refused(host: Host) -> None:
+    old = f"{VERIFIED}&ssl_min_protocol_version=TLSv1.1&ssl_max_protocol_version=TLSv1.1"
+    connection = f"postgresql://{LOGIN}@{address(host)}/sensordb?{old}"
+    assert host.run(f"psql -XAt '{connection}' -c 'SELECT 1'").rc != 0
+
+
+def test_the_certificate_names_the_host(host: Host) -> None:
+    """And no other: a client that was led astray finds out."""
+    elsewhere = f"host=elsewhere hostaddr={address(host)} user=sensor_user dbname=sensordb"
+    result = host.run(f"psql -XAt '{elsewhere} {VERIFIED.replace('&', ' ')}' -c 'SELECT 1'")
+    assert 'does not match host name "elsewhere"' in result.stderr
 
 
 def test_no_superuser_connects_over_the_network(host: Host) -> None:

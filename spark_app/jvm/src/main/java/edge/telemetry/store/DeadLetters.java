@@ -2,6 +2,7 @@ package edge.telemetry.store;
 
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ExecutionException;
@@ -66,14 +67,14 @@ final class DeadLetters implements AutoCloseable {
     }
 
     private KafkaProducer<byte[], byte[]> connect() {
-        Map<String, Object> options =
+        Map<String, Object> options = new HashMap<>(settings.kafka());
+        options.putAll(
                 Map.of(
-                        ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, settings.bootstrapServers(),
                         ProducerConfig.ACKS_CONFIG, "all",
                         ProducerConfig.MAX_REQUEST_SIZE_CONFIG, MOST_REQUEST_BYTES,
                         ProducerConfig.MAX_BLOCK_MS_CONFIG, TIMEOUT_MILLIS,
                         ProducerConfig.REQUEST_TIMEOUT_MS_CONFIG, TIMEOUT_MILLIS,
-                        ProducerConfig.DELIVERY_TIMEOUT_MS_CONFIG, 2 * TIMEOUT_MILLIS);
+                        ProducerConfig.DELIVERY_TIMEOUT_MS_CONFIG, 2 * TIMEOUT_MILLIS));
         var serializer = new ByteArraySerializer();
         return new KafkaProducer<>(options, serializer, serializer);
     }

@@ -5,7 +5,6 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.Collectors;
-import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.TopicPartition;
@@ -52,8 +51,6 @@ final class KafkaEnds {
     private KafkaConsumer<byte[], byte[]> connect() {
         var deserializer = new ByteArrayDeserializer();
         return new KafkaConsumer<>(
-                Map.of(ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, settings.bootstrapServers()),
-                deserializer,
-                deserializer);
+                Map.copyOf(settings.kafka()), deserializer, deserializer);
     }
 }

@@ -3,6 +3,7 @@ package edge.telemetry.store;
 import java.io.Serializable;
 import java.sql.Connection;
 import java.sql.SQLException;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.Properties;
 import org.postgresql.Driver;
@@ -11,7 +12,7 @@ import org.postgresql.Driver;
  * What the writer connects to, and its pace. Travels to the executors with the query.
  *
  * @param url JDBC URL of the database
- * @param bootstrapServers Kafka, for dead letters and the lag
+ * @param kafka how Kafka's clients reach it, for dead letters and the lag
  * @param rawTopic topic that is read
  * @param deadLetterTopic topic of the records that are no readings
  * @param lateAfterMicros a reading that Kafka appends longer after its capture counts as late
@@ -23,7 +24,7 @@ record StoreSettings(
         String url,
         String user,
         String password,
-        String bootstrapServers,
+        Map<String, String> kafka,
         String rawTopic,
         String deadLetterTopic,
         long lateAfterMicros,
@@ -31,6 +32,7 @@ record StoreSettings(
         long deviceRefreshNanos,
         int bufferRows)
         implements Serializable {
+    private static final String KAFKA = "kafka.";
 
     /** Reads settings as Python hands them over; a missing one is named. */
     static StoreSettings of(Map<String, String> values) {
@@ -38,7 +40,7 @@ record StoreSettings(
                 required(values, "url"),
                 required(values, "user"),
                 required(values, "password"),
-                required(values, "bootstrap_servers"),
+                kafka(values),
                 required(values, "raw_topic"),
                 required(values, "dead_letter_topic"),
                 Math.round(seconds(values, "late_after_seconds") * 1e6),
@@ -67,6 +69,18 @@ record StoreSettings(
     @Override
     public String toString() {
         return url + " as " + user;
+    }
+
+    /** What is called `kafka.…`, by Kafka's own names. */
+    private static Map<String, String> kafka(Map<String, String> values) {
+        Map<String, String> found = new HashMap<>();
+        values.forEach(
+                (name, value) -> {
+                    if (name.startsWith(KAFKA)) {
+                        found.put(name.substring(KAFKA.length()), value);
+                    }
+                });
+        return Map.copyOf(found);
     }
 
     private static double seconds(Map<String, String> values, String name) {

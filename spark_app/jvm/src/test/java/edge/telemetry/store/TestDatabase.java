@@ -24,7 +24,7 @@ final class TestDatabase {
                                 "url", url,
                                 "user", System.getenv("EDGE_TEST_JDBC_USER"),
                                 "password", System.getenv("EDGE_TEST_JDBC_PASSWORD"),
-                                "bootstrap_servers", "127.0.0.1:9",
+                                "kafka.bootstrap.servers", "127.0.0.1:9",
                                 "raw_topic", "raw",
                                 "dead_letter_topic", "dead",
                                 "late_after_seconds", "600",
