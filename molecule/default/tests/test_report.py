@@ -49,8 +49,8 @@ def device(hosts: dict[str, Host], pipeline: Pipeline) -> str:
     eventually("the rows", lambda: pipeline.stored(name), lambda rows: len(rows) == len(readings))
     pipeline.change(
         hosts["db1"],
-        "INSERT INTO anomalies (time, device_id, quantity, kind, value, score, detector_version) "
-        f"VALUES ('{times[-1]}', '{name}', 'temperature', 'outlier', 25, 1.5, 1)",  # noqa: S608
+        "INSERT INTO anomalies (time, device_id, quantity, kind, value, score, detector_version) "  # noqa: S608
+        f"VALUES ('{times[-1]}', '{name}', 'temperature', 'outlier', 25, 1.5, 1)",
     )
     settled = """
     SELECT
