@@ -153,6 +153,8 @@ class Session:
                 self._line.settimeout(1)
                 self._send(PacketTypes.PINGREQ << 4, b"")
                 self._packet()
+            except TimeoutError:
+                continue  # slow, and there
             except (Refused, OSError):
                 return time.monotonic() - started
             time.sleep(0.2)

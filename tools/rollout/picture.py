@@ -51,7 +51,7 @@ def panel(book: dict[str, Any], top: int) -> Iterator[str]:
     moments = [moment for gateway in gateways.values() for moment, _ in gateway["steps"]]
     moments += [wave["ended"] for wave in book["waves"] if wave["ended"]]
     begin = min(moments, default=book["began"])
-    span = max(max(moments, default=begin) - begin, 1.0) * 1.04
+    span = max(max(moments, default=begin) - begin, 1.0) * 1.1
 
     def place(moment: float) -> float:
         return float(LEFT + (WIDTH - LEFT - RIGHT) * (moment - begin) / span)
@@ -68,7 +68,7 @@ def panel(book: dict[str, Any], top: int) -> Iterator[str]:
             yield bar(place(moment), place(end), y, step)
         if gateway.get("failing"):
             reasons = ", ".join(gate["gate"] for gate in gateway["failing"])
-            yield text(place(steps[-2][0]) + 6, y + 16, reasons, fill="#ffffff")
+            yield text(place(steps[-2][0]) - 6, y + 16, reasons, text_anchor="end")
     bottom = first + ROW * len(gateways)
     for number, wave in enumerate(book["waves"], 1):
         x, end = place(wave["began"]), place(wave["ended"] or begin + span)

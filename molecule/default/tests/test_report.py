@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.publish import multiple
 from testinfra.host import Host
 
 from tools.browser import DESK, PHONE, Tables, opened
@@ -46,15 +45,12 @@ def device(hosts: dict[str, Host], pipeline: Pipeline) -> str:
         for seq, time in zip((1, 2, 4, 5), times, strict=True)
     ]
     topic = f"sensors/{name}/{name}/telemetry"
-    login: Any = {"username": "devices", "password": pipeline.system.secret("mqtt_devices")}
-    messages = [(topic, json.dumps(reading), 1, False) for reading in readings]
-    multiple(messages, hostname=pipeline.system.gateway, auth=login)
+    pipeline.publish(*((topic, json.dumps(reading)) for reading in readings))
     eventually("the rows", lambda: pipeline.stored(name), lambda rows: len(rows) == len(readings))
-    pipeline.query(
-        "INSERT INTO anomalies (time, device_id, quantity, kind, value, score, detector_version) "
-        "VALUES (%s, %s, 'temperature', 'outlier', 25, 1.5, 1)",
-        times[-1],
-        name,
+    pipeline.change(
+        hosts["db1"],
+        "INSERT INTO anomalies (time, device_id, quantity, kind, value, score, detector_version) "  # noqa: S608
+        f"VALUES ('{times[-1]}', '{name}', 'temperature', 'outlier', 25, 1.5, 1)",
     )
     settled = """
     SELECT
@@ -86,6 +82,9 @@ def counted(rows: list[tuple[Any, ...]]) -> list[list[str]]:
 OF_DEVICES = """
 SELECT device_id, count(*), count(*) FILTER (WHERE cardinality(quality_flags) > 0)
 FROM sensor_data WHERE time BETWEEN %s AND %s GROUP BY 1
+"""
+OF_ANOMALIES = """
+SELECT count(*) FROM anomalies WHERE device_id = %s AND time BETWEEN %s AND %s
 """
 OF_STAGES = """
 SELECT stage, p50_ms, p95_ms, p99_ms, samples
@@ -123,7 +122,9 @@ def test_figures_are_those_of_the_database(
     mine = shown[device]
     assert mine[5] == "25.00"
     assert mine[8] == ("4" if hours == 24 else "3")
-    assert mine[11:] == ["1", "1"]
+    ((anomalies,),) = pipeline.query(OF_ANOMALIES, device, first, until)
+    assert anomalies > 0
+    assert mine[11:] == [str(anomalies), "1"]
     stages = [
         [stage, *(f"{figure:,.1f}" for figure in percentiles), f"{samples:,}"]
         for stage, *percentiles, samples in pipeline.query(OF_STAGES, first)
@@ -133,7 +134,7 @@ def test_figures_are_those_of_the_database(
     assert [row[:4] for row in tables["queries"]] == of_queries
     ledger = counted(pipeline.query(OF_LEDGER, first))
     assert [row[1:] for row in tables["ledger"] if row[1:] != ["0"] * 6] == ledger
-    assert [row[1] for row in tables["anomalies"]].count(device) == 1
+    assert [row[1] for row in tables["anomalies"]].count(device) == anomalies
     assert [row[0] for row in tables["gateways"]] == ["gw1"]
 
 
@@ -147,7 +148,7 @@ def test_charts_have_the_stored_values(device: str, report: Report) -> None:
     # The points may be means of several readings.
     assert min(values) >= 22
     assert max(values) == 25 or figures["step"] > 1
-    assert [mark["value"] for mark in room["marks"]] == [25]
+    assert 25 in [mark["value"] for mark in room["marks"]]
 
 
 @pytest.mark.parametrize("size", [PHONE, DESK])

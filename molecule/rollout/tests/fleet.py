@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +15,11 @@ import psycopg2
 from releases import ROOT
 from testinfra.host import Host
 
+from tools.hops import System
 from tools.pipeline import eventually
 
 PASSWORD = "only-for-these-test-hosts"  # noqa: S105
+SECRETS = ROOT / "molecule" / "rollout" / ".secrets"
 GATEWAYS = [f"roll-gw{number}" for number in range(1, 7)]
 SETTINGS = {
     "edge_rollout_before_seconds": 10,
@@ -36,18 +37,14 @@ class Sensors:
     addresses: dict[str, str]
     folder: Path
     site: str = field(default_factory=lambda: f"roll-{int(time.time()):x}")
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self) -> None:
         """Has all of them send until `stop`."""
-        secret = self.folder / "password"
-        secret.write_text(PASSWORD, encoding="utf-8")
         for name, address in self.addresses.items():
             options = ["--devices=3", "--rate=6", f"--site={self.site}-{name}"]
-            options += ["--username=devices", f"--password-file={secret}"]
-            options += [f"--host={address}", f"--report={self.folder / name}.json"]
-            command = [sys.executable, "-m", "simulator", *options]
-            self.processes.append(subprocess.Popen(command, cwd=ROOT))
+            options += [f"--report={self.folder / name}.json"]
+            self.processes.append(System(address, "", "", SECRETS).simulate(*options))
 
     def stop(self) -> int:
         """Ends them; returns how many readings were sent and acknowledged."""
@@ -73,12 +70,13 @@ class Fleet:
         link = "readlink /opt/mqtt_bridge/current"
         return {name: self.hosts[name].check_output(link) for name in GATEWAYS}
 
-    def command(self, tree: Path, playbook: str, *options: str) -> list[str]:
+    def command(self, playbook: str, *options: str) -> list[str]:
         extra = {**SETTINGS, "edge_rollout_folder": str(self.folder)}
         return [
             "ansible-playbook",
-            f"--inventory={tree}/molecule/shared/inventory.yml",
-            f"--inventory={tree}/molecule/rollout/inventory.yml",
+            # Not the release's own: beside it are the authorities of the certificates.
+            f"--inventory={ROOT}/molecule/shared/inventory.yml",
+            f"--inventory={ROOT}/molecule/rollout/inventory.yml",
             f"--extra-vars={json.dumps(extra)}",
             f"playbooks/{playbook}.yml",
             *options,
@@ -89,7 +87,7 @@ class Fleet:
         environment = os.environ | {"ANSIBLE_CONFIG": str(tree / "ansible.cfg")}
         with self.log(tree, playbook).open("w") as log:
             return subprocess.Popen(
-                self.command(tree, playbook, *options),
+                self.command(playbook, *options),
                 cwd=tree,
                 env=environment,
                 stdout=log,
@@ -127,7 +125,7 @@ class Fleet:
     def rows(self, site: str) -> tuple[int, int]:
         """Returns the rows of sites of that name in the database, and the readings they are of."""
         connection = psycopg2.connect(
-            host=self.address("roll-db"), dbname="sensordb", user="sensor_user", password=PASSWORD
+            host=self.address("roll-db"), dbname="sensordb", user="sensor_reader", password=PASSWORD
         )
         try:
             with connection.cursor() as cursor:
