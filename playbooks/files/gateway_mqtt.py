@@ -43,7 +43,7 @@ def connect(
     """Return a client that is connected and works in the background.
 
     Args:
-        options: host and port of the broker; authorities, if it speaks TLS.
+        options: host and port of the broker.
         session: name of a session that may be there already; empty: a new one.
         keep: go on with that session, and leave it behind.
         take: is given each message; without it none is acknowledged, so that they stay.
@@ -54,8 +54,6 @@ def connect(
     words = LOGIN.read_text(encoding="utf-8").split()
     client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTv5, manual_ack=take is None)
     client.username_pw_set(words[words.index("-u") + 1], words[words.index("-P") + 1])
-    if options.authorities:
-        client.tls_set(ca_certs=options.authorities)
     client.reconnect_delay_set(min_delay=1, max_delay=1)
     if take is not None:
         client.on_message = lambda _client, _userdata, message: take(message)
@@ -181,7 +179,6 @@ def main() -> None:
     parser.add_argument("command", choices=["probe", "hold", "again", "let-go"])
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=1883)
-    parser.add_argument("--authorities", help="file with those that vouch for it; none: no TLS")
     parser.add_argument("--device", help="name of the probe")
     parser.add_argument("--run", type=float, help="number that its probes carry")
     parser.add_argument("--count", type=int, default=20, help="probes")
