@@ -71,7 +71,8 @@ test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, eve
 	pytest tests/demo
 
 test-full: test ## the same and the scenarios that take long
-	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll $(addprefix roles/,$(LONG_ROLES))
+	@EDGE_LONG=1 $(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll \
+	  $(addprefix roles/,$(LONG_ROLES) mqtt_bridge)
 
 test-arm64: ## nightly: artifacts for arm64, and a gateway's programs under qemu-user
 	python -m tools.artifacts --arch arm64

@@ -11,13 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from cryptography import x509
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
-from test_mqtt_bridge import SUBSCRIBED, Device, await_on_host, await_values
+from test_mqtt_bridge import SUBSCRIBED, await_on_host, await_values
 from testinfra.host import Host
 
 from tests.security.certificates import Identity, Maker
+
+pytestmark = pytest.mark.skipif(
+    "EDGE_LONG" not in os.environ, reason="takes minutes: `make test-full` sets EDGE_LONG"
+)
 
 SCENARIO = Path(__file__).resolve().parent.parent
 ROOT = SCENARIO.parents[3]
@@ -115,20 +120,16 @@ def test_after_the_end_of_the_certificate_readings_wait_until_it_is_renewed(
     trusted = "ca1" if served(host).issuer.rfc4514_string().endswith("ca1") else NEW
     authority = Identity(AUTHORITIES / f"{trusted}.crt", AUTHORITIES / f"{trusted}.key")
     ended = Maker(tmp_path).signed("127.0.0.1", authority, days=-1)
-    for file, name in ((ended.certificate, "certificate"), (ended.key, "key")):
-        # In place, so that owner and rights stay.
-        host.run_expect([0], f"printf %s '{file.read_text('utf-8')}' > {HOME}/{name}.pem")
-    host.check_output("systemctl restart mosquitto")
-    await_on_host(
-        host, "journalctl --unit=mqtt-bridge --since=-30s | grep -q 'certificate has expired'"
-    )
-    device = Device(host)
-    sent = {b"%d" % number for number in range(500)}
-    for payload in sent:
-        device.publish(payload)
-    device.close()
-    play(host, tls_certificate_authorities=[trusted])
-    await_on_host(host, SUBSCRIBED)
-    await_values(host, device.site, sent)
+    with load(host, authority.certificate) as (site, sent):
+        for file, name in ((ended.certificate, "certificate"), (ended.key, "key")):
+            # In place, so that owner and rights stay.
+            host.run_expect([0], f"printf %s '{file.read_text('utf-8')}' > {HOME}/{name}.pem")
+        host.check_output("systemctl restart mosquitto")
+        # What the device says of the certificate.
+        await_on_host(
+            host, "journalctl --unit=mosquitto --since=-30s | grep -q 'alert certificate expired'"
+        )
+        play(host, tls_certificate_authorities=[trusted])
+    await_values(host, site, sent)
     verify = f"openssl verify -CAfile {HOME}/ca.pem {HOME}/certificate.pem"
     assert "OK" in host.check_output(verify)
