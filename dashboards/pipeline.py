@@ -200,10 +200,10 @@ def _account(board: Dashboard) -> Dashboard:
         .with_panel(
             kit.figure(
                 "Requêtes actives / Queries running",
-                "Queries of the streaming job that run: store and archive.",
-                kit.prom("sum(job_query_up)"),
-                unit="none",
-                limits=((None, "red"), (2, "green")),
+                "Share of the streaming job's queries that run: store, archive and detect.",
+                kit.prom("100 * avg(job_query_up)"),
+                unit="percent",
+                limits=((None, "red"), (100, "green")),
             )
         )
         .with_panel(
