@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 
 from confluent_kafka import Consumer, TopicPartition
 from testinfra.host import Host
@@ -13,6 +14,7 @@ from simulator.devices import Device, make_devices
 from simulator.publisher import Broker, Publisher
 from telemetry.reading import Reading, encode
 from telemetry.topics import telemetry_topic
+from tools.hops import PUBLISHERS_PORT
 from tools.pipeline import Pipeline, eventually
 
 STEP = timedelta(minutes=5)
@@ -20,8 +22,8 @@ DAYS = 4  # the detector learns for three
 
 
 def publish(pipeline: Pipeline, site: str, readings: list[Reading]) -> None:
-    system = pipeline.system
-    broker = Broker(system.gateway, 1883, "devices", system.secret("mqtt_devices"))
+    files = {name: Path(file) for name, file in pipeline.system.publisher().items()}
+    broker = Broker(pipeline.system.gateway, PUBLISHERS_PORT, **files)
     publisher = Publisher(broker, max_in_flight=500, ack_seconds=30)
     publisher.connect()
     for reading in readings:
