@@ -131,7 +131,9 @@ def _mutation_score() -> float | None:
 def _say(result: dict[str, Any]) -> None:
     verdict = "ADMITTED" if result["admitted"] else "refused"
     logged = {True: "logged", False: "NOT LOGGED"}.get(result.get("logged", ""), "")
-    print(f"{result['service']:12} {result['kind']:42} {verdict:9} {logged}", flush=True)
+    seconds = result.get("seconds")
+    after = f"after {seconds:.0f} s{', LATE' if result['late'] else ''}" if seconds else ""
+    print(f"{result['service']:12} {result['kind']:42} {verdict:9} {logged}{after}", flush=True)
 
 
 if __name__ == "__main__":
