@@ -37,6 +37,8 @@ def scratch_database(admin_dsn: str) -> Iterator[str]:
                     identifier, sql.Literal(password)
                 )
             )
+            # So that it can also be one who only reads.
+            cursor.execute(sql.SQL("GRANT pg_read_all_data TO {}").format(identifier))
             cursor.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(identifier))
         with psycopg2.connect(make_dsn(admin_dsn, dbname=name)) as there, there.cursor() as cursor:
             cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
