@@ -16,8 +16,7 @@ from tests.security.gateway import CERTIFICATES, PASSWORDS, Gateway
 from tests.security.mqtt import Refused, Visitor
 from tools.hops import DEMO, ROOT
 
-# From the playbook's start. How fast that is depends on the controller: a session that ends later is
-# told and not failed.
+# From the playbook's start. That depends on the controller: what ends later is told and not failed.
 WANTED_SECONDS = 60.0
 MOST_SECONDS = 600.0
 BY_PASSWORD = {"name": "attack-password", "site": "office"}
