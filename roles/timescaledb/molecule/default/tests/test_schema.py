@@ -32,9 +32,7 @@ def admin_dsn(host: Host) -> Iterator[str]:
     host.check_output(f"{psql} 'DROP ROLE edge_test_admin'")
 
 
-@pytest.mark.parametrize(
-    "tests", ["tests/sql", "tests/spark/test_store_writer.py", "tests/spark/test_store_contract.py"]
-)
+@pytest.mark.parametrize("tests", ["tests/sql", "tests/spark/test_store_writer.py"])
 def test_with_this_server(host: Host, admin_dsn: str, tests: str) -> None:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MOLECULE")},

@@ -15,12 +15,12 @@ def as_storer(host: Host, query: str) -> tuple[int, str]:
 
 
 def test_stores_and_changes_rows(host: Host) -> None:
-    stored = """
+    columns = "time, device_id, seq, appended_at, read_at, batch_id, kafka_partition, kafka_offset"
+    stored = f"""
     BEGIN;
     CREATE TEMPORARY TABLE staging ON COMMIT DROP AS SELECT * FROM sensor_data WITH NO DATA;
-    INSERT INTO staging (time, device_id, seq, appended_at, read_at, batch_id, kafka_partition,
-        kafka_offset) SELECT now(), 'stored', 1, now(), now(), 0, 0, 1;
-    INSERT INTO sensor_data SELECT * FROM staging;
+    INSERT INTO staging ({columns}) SELECT now(), 'stored', 1, now(), now(), 0, 0, 1;
+    INSERT INTO sensor_data ({columns}) SELECT {columns} FROM staging;
     INSERT INTO kafka_position (topic, partition, first_offset, next_offset, batch_id)
         VALUES ('stored', 0, 0, 1, 0) ON CONFLICT (topic, partition) DO UPDATE SET next_offset = 2;
     SELECT count(*) FROM sensor_data WHERE device_id = 'stored';
