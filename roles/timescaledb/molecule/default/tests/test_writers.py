@@ -25,7 +25,7 @@ def test_stores_and_changes_rows(host: Host) -> None:
         VALUES ('stored', 0, 0, 1, 0) ON CONFLICT (topic, partition) DO UPDATE SET next_offset = 2;
     SELECT count(*) FROM sensor_data WHERE device_id = 'stored';
     ROLLBACK
-    """
+    """  # noqa: S608 - of names that stand above
     assert as_storer(host, stored) == (0, "1")
 
 
