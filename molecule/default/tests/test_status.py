@@ -58,7 +58,7 @@ def test_all_is_well_and_every_figure_is_there(pipeline: Pipeline) -> None:
     for stage in found["stages"]:
         assert stage["samples"] > 0
         assert stage["p50_ms"] <= stage["p95_ms"] <= stage["p99_ms"]
-    assert {query["name"] for query in found["queries"]} == {"store", "archive"}
+    assert {query["name"] for query in found["queries"]} == {"store", "archive", "detect"}
     assert all(query["lag_records"] is not None for query in found["queries"])
     (gateway,) = found["gateways"]
     assert gateway["last_reading_seconds"] < 300
