@@ -158,5 +158,5 @@ def test_every_open_chart_is_drawn(size: tuple[int, int], device: str, report: R
     charts = Tables(html).charts
     rooms = [chart for chart in charts if chart.get("data-room")]
     assert [chart["data-drawn"] for chart in charts if not chart.get("data-room")] == ["3"] * 6
-    # The room with an anomaly comes first, and is open.
-    assert rooms[0]["data-drawn"] == "1", device
+    # A room with an anomaly comes first, and is open.
+    assert int(rooms[0]["data-drawn"] or 0) > 0
