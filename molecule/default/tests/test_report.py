@@ -151,8 +151,9 @@ def test_charts_have_the_stored_values(device: str, report: Report) -> None:
     assert 25 in [mark["value"] for mark in room["marks"]]
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("size", [PHONE, DESK])
-def test_every_open_chart_is_drawn(size: tuple[int, int], device: str, report: Report) -> None:
+def test_every_open_chart_is_drawn(size: tuple[int, int], report: Report) -> None:
     html, console = opened(report(0.25), size)
     assert console == []
     charts = Tables(html).charts
