@@ -59,9 +59,16 @@ def test_clock_that_nobody_asks_is_not_told_as_good(host: Host) -> None:
 
 def test_what_other_roles_leave_is_told(host: Host) -> None:
     path = "/var/lib/prometheus/node-exporter/test.prom"
-    host.check_output(f"echo 'edge_certificate_expiry_timestamp_seconds{{path=\"/x\"}} 5' > {path}")
-    assert value(metrics(host), 'edge_certificate_expiry_timestamp_seconds{path="/x"}') == 5
+    host.check_output(f"echo 'edge_test_seconds{{path=\"/x\"}} 5' > {path}")
+    assert value(metrics(host), 'edge_test_seconds{path="/x"}') == 5
     host.check_output(f"rm {path}")
+    if has_database(host):
+        # The database's, which role tls_certificate made.
+        ends = re.findall(
+            r"(?m)^edge_certificate_expiry_timestamp_seconds{.*} (\S+)$", metrics(host)
+        )
+        assert ends
+        assert min(map(float, ends)) > time.time()
 
 
 def test_nothing_listens_beyond_loopback(host: Host) -> None:
@@ -91,6 +98,6 @@ def test_every_query_of_the_pipeline_runs(host: Host) -> None:
         pytest.skip("this host has no database")
     text = metrics(host, 9237)
     failed = re.findall(r'(?m)^sql_exporter_last_scrape_failed{.*query="([^"]+)".*} (\S+)$', text)
-    assert len(failed) == 5
+    assert len(failed) == 6
     assert {state for _, state in failed} == {"0"}
     assert value(metrics(host, 9854), 'pgbackrest_stanza_status{stanza="sensordb"}') == 2
