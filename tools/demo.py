@@ -22,8 +22,9 @@ SECONDS = int(os.environ.get("DEMO_SECONDS", "30"))
 WARM_UP = 1000
 RECORDINGS = Path(os.environ.get("DEMO_RECORDINGS", ROOT.parent / "shared/data/room-climate"))
 T = TypeVar("T")
-# Prometheus and the exporters cost memory and a minute; DEMO_MONITORING=0 goes without.
-INVENTORY = DEMO if os.environ.get("DEMO_MONITORING", "1") != "0" else DEMO / "hosts.yml"
+# Prometheus and the exporters cost memory and a minute: only with DEMO_MONITORING=1.
+MONITORING_TOO = os.environ.get("DEMO_MONITORING", "0") != "0"
+INVENTORIES = (DEMO, *([ROOT / "inventories/monitoring/demo.yml"] if MONITORING_TOO else []))
 RESULTS = ROOT / "results"
 PAGE = RESULTS / "report-demo.html"
 # What role grafana says where it finds no source.
@@ -88,7 +89,12 @@ def fetch_artifacts() -> None:
 def play(playbook: str, name: str, *options: str) -> None:
     """Runs a playbook on the demo's hosts; prints its plays and roles, keeps the rest in a log."""
     log = RESULTS / f"{name}.log"
-    command = ["ansible-playbook", "-i", str(INVENTORY), playbook, *options]
+    command = [
+        "ansible-playbook",
+        *(word for inventory in INVENTORIES for word in ("-i", str(inventory))),
+        playbook,
+        *options,
+    ]
     shown = ""
     with log.open("w") as file:
         process = subprocess.Popen(
