@@ -99,11 +99,14 @@ def kafka_away(host: Host) -> Iterator[None]:
         yield
     finally:
         host.check_output("systemctl start kafka")
+        # On a busy machine that takes a minute, and is not what is tested.
+        await_on_host(host, "ss --listening --tcp --numeric | grep -q ':9092 '")
 
 
 def await_on_host(host: Host, condition: str) -> None:
     """Wait until a shell command succeeds."""
-    host.check_output(f"timeout 30 sh -c {shlex.quote(f'until {condition}; do sleep 0.1; done')}")
+    wait = f"until {condition}; do sleep 0.1; done"
+    host.check_output(f"timeout 120 sh -c {shlex.quote(wait)}")
 
 
 def kill_bridge(host: Host) -> None:
