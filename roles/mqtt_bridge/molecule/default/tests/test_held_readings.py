@@ -11,14 +11,14 @@ from test_mqtt_bridge import await_values
 from testinfra.host import Host
 
 PROGRAM = Path(__file__).resolve().parents[5] / "playbooks" / "files" / "gateway_mqtt.py"
-KEPT = "/root/held.jsonl"
+KEPT = "/run/held.jsonl"
 
 
 def ask(host: Host, *arguments: str) -> dict[str, Any]:
     """Runs the program on the gateway."""
     text = base64.b64encode(PROGRAM.read_bytes()).decode()
-    host.check_output(f"echo {text} | base64 --decode > /root/gateway_mqtt.py")
-    command = ["/opt/mqtt_bridge/current/bin/python", "/root/gateway_mqtt.py", *arguments]
+    host.check_output(f"echo {text} | base64 --decode > /run/gateway_mqtt.py")
+    command = ["/opt/mqtt_bridge/current/bin/python", "/run/gateway_mqtt.py", *arguments]
     answer: dict[str, Any] = json.loads(host.check_output(shlex.join(command)))
     return answer
 
