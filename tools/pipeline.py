@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from testinfra.host import Host
 from tools.hops import BUCKET, PUBLISHERS_PORT, Hops
 
 T = TypeVar("T")
+# Of the hosts' containers; see conftest.py.
+GROUP = os.environ.get("EDGE_GROUP", "test")
 
 
 @dataclass

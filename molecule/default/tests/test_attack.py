@@ -3,7 +3,7 @@
 import os
 
 from tests.security.__main__ import main
-from tools.pipeline import Pipeline
+from tools.pipeline import GROUP, Pipeline
 
 
 def test_devices_of_the_inventory_are_known_to_the_database(pipeline: Pipeline) -> None:
@@ -15,4 +15,4 @@ def test_devices_of_the_inventory_are_known_to_the_database(pipeline: Pipeline) 
 
 
 def test_nobody_gets_in_who_should_not() -> None:
-    assert main(["--group", "test", "--network", os.environ["EDGE_NETWORK"]]) == 0
+    assert main(["--group", GROUP, "--network", os.environ["EDGE_NETWORK"]]) == 0

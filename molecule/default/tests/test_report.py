@@ -13,7 +13,7 @@ from testinfra.host import Host
 
 from tools.browser import DESK, PHONE, Tables, opened
 from tools.hops import ROOT
-from tools.pipeline import Pipeline, eventually
+from tools.pipeline import GROUP, Pipeline, eventually
 
 Report = Callable[[float], Path]
 
@@ -24,7 +24,7 @@ def report(tmp_path: Path) -> Report:
 
     def write(hours: float) -> Path:
         page = tmp_path / f"{hours}.html"
-        extra = {"host_group": os.environ.get("EDGE_GROUP", "test")}
+        extra = {"host_group": GROUP}
         extra |= {"host_network": os.environ["EDGE_NETWORK"], "report_to": str(page)}
         command = ["ansible-playbook", "-i", os.environ["EDGE_INVENTORY"]]
         command += ["-e", json.dumps(extra | {"report_hours": hours}), "playbooks/report.yml"]

@@ -9,7 +9,7 @@ from typing import Any
 from testinfra.host import Host
 
 from tools.hops import ROOT
-from tools.pipeline import Pipeline, eventually
+from tools.pipeline import GROUP, Pipeline, eventually
 
 INVENTORY = os.environ["EDGE_INVENTORY"]
 
@@ -17,7 +17,7 @@ INVENTORY = os.environ["EDGE_INVENTORY"]
 def status(*options: str) -> subprocess.CompletedProcess[str]:
     """Runs it against the hosts of this scenario."""
     network = os.environ["EDGE_NETWORK"]
-    hosts = json.dumps({"host_group": "test", "host_network": network})
+    hosts = json.dumps({"host_group": GROUP, "host_network": network})
     command = [
         sys.executable,
         "-m",
@@ -82,7 +82,7 @@ def test_a_stopped_bridge_is_named_and_the_rest_is_shown(hosts: dict[str, Host])
 def test_a_host_that_is_away_is_a_row() -> None:
     # An address of the scenario's network that no host has.
     address = f"{os.environ['EDGE_NETWORK']}.250"
-    nowhere = json.dumps({"host_group": "test", "host_ip": address})
+    nowhere = json.dumps({"host_group": GROUP, "host_ip": address})
     run = status(f"--extra-vars={nowhere}", "--json")
     assert run.returncode == 1, run.stdout + run.stderr
     found = json.loads(run.stdout)

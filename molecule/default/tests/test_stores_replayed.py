@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from testinfra.host import Host
 
 from tools.hops import ROOT
-from tools.pipeline import Pipeline, eventually
+from tools.pipeline import GROUP, Pipeline, eventually
 
 TOOL = "/opt/streaming_job/tool spark_app.replay"
 
@@ -48,7 +48,7 @@ def test_rows_come_back_from_kafka_by_the_playbook(
     expected = eventually("the rows", lambda: pipeline.stored(site), lambda rows: len(rows) >= 400)
     lose_some(hosts["db1"], pipeline, site)
     facts = {
-        "host_group": os.environ.get("EDGE_GROUP", "test"),
+        "host_group": GROUP,
         "host_network": os.environ["EDGE_NETWORK"],
     }
     replay = {"replay": "offsets", "replay_since": begun.isoformat()}

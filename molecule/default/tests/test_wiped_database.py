@@ -16,9 +16,8 @@ from confluent_kafka.admin import AdminClient
 from testinfra.host import Host
 
 from tools.hops import ROOT
-from tools.pipeline import Pipeline, eventually
+from tools.pipeline import GROUP, Pipeline, eventually
 
-GROUP = os.environ.get("EDGE_GROUP", "test")
 DEVICES, COUNT = 5, 1000
 # To the row, by natural key and values.
 FINGERPRINT = """
