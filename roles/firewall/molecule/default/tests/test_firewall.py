@@ -32,7 +32,7 @@ async def scan():
     print(json.dumps([port for port, is_open in zip(ports, found) if is_open]))
 asyncio.run(scan())
 """
-# What curl says when the listener takes the connection and ends it, before or after curl has written.
+# What curl says when the listener takes and ends the connection, before or after curl has written.
 CLOSED = {52, 56}
 TABLE = "nft list table inet edge_firewall"
 
