@@ -4,7 +4,7 @@
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 # The longest first: two run at a time.
-ROLES := mqtt_bridge spark timescaledb streaming_job exporters kafka minio base mosquitto tls_certificate artifact grafana firewall systemd_service python_app
+ROLES := mqtt_bridge timescaledb spark streaming_job tls_certificate exporters kafka minio base mosquitto artifact grafana firewall systemd_service python_app
 # Installs the whole system and waits for alerts: for `make test-full`.
 LONG_ROLES := monitoring
 
@@ -72,7 +72,7 @@ test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, eve
 
 test-full: test ## the same and the scenarios that take long
 	@EDGE_LONG=1 $(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll \
-	  $(addprefix roles/,$(LONG_ROLES) mqtt_bridge)
+	  $(addprefix roles/,$(LONG_ROLES) mqtt_bridge tls_certificate)
 
 test-arm64: ## nightly: artifacts for arm64, and a gateway's programs under qemu-user
 	python -m tools.artifacts --arch arm64
@@ -101,7 +101,6 @@ scenarios: ## the scenario of each role
 
 docs: ## write the roles' README files and the dashboards anew
 	python -m tools.role_docs
-	python -m dashboards
 	python -m dashboards
 
 clean: demo-down ## remove the test hosts and what was built here; the artifact cache stays

@@ -34,5 +34,11 @@ grep -v ^roles/ "$SCENARIOS_FOLDER/all" | $one 1 sh tools/scenarios.sh --one
 grep ^roles/ "$SCENARIOS_FOLDER/all" | $one "${SCENARIOS_AT_ONCE:-2}" sh tools/scenarios.sh --one
 failed=$(tr '\n' ' ' <"$SCENARIOS_FOLDER/failed")
 [ -z "$failed" ] || echo "scenarios that failed: $failed"
+# Once more at the end, where one who sees only the end of a long output looks.
+for scenario in $failed; do
+  echo "--- why $scenario failed"
+  grep -E '^(E  |FAILED|ERROR|\[ERROR\]|TASK .*failed|fatal:|failed:)|: (FAILED|UNREACHABLE)!' \
+    "$SCENARIOS_FOLDER/$(echo "$scenario" | tr / -).log" | cut -c 1-400 | tail -n 20
+done
 echo "$(wc -l <"$SCENARIOS_FOLDER/passed") passed, $(wc -l <"$SCENARIOS_FOLDER/failed") failed"
 [ -z "$failed" ]

@@ -86,11 +86,19 @@ class Play:
 
 
 @pytest.fixture
-def play(host: Host, tmp_path: Path) -> Play:
+def first_play(host: Host, tmp_path: Path) -> Play:
     """The play on a host without certificates."""
     play = Play(host, tmp_path)
     play.forget()
     return play
+
+
+@pytest.fixture
+def play(host: Host, first_play: Play) -> Play:
+    """The same where later runs are tried; most of what they do is the controller's."""
+    if host.system_info.codename != "trixie" and "EDGE_LONG" not in os.environ:
+        pytest.skip("tried on trixie alone: `make test-full` sets EDGE_LONG and tries both")
+    return first_play
 
 
 def verifies(host: Host, *purposes: str) -> bool:
@@ -103,8 +111,10 @@ def verifies(host: Host, *purposes: str) -> bool:
     )
 
 
-def test_the_chain_holds_for_servers_and_clients_and_for_each_name(host: Host, play: Play) -> None:
-    assert play(), play.output
+def test_the_chain_holds_for_servers_and_clients_and_for_each_name(
+    host: Host, first_play: Play
+) -> None:
+    assert first_play(), first_play.output
     assert verifies(host, "sslserver", "sslclient")
     address = host.check_output("hostname -I").split()[0]
     names = [("host", host.check_output("hostname")), ("host", "localhost")]
@@ -132,14 +142,14 @@ def test_a_server_and_a_client_shake_hands_with_it(host: Host, play: Play) -> No
         host.check_output("systemctl stop shake")
 
 
-def test_only_root_and_the_group_read_the_key(host: Host, play: Play) -> None:
-    assert play(), play.output
+def test_only_root_and_the_group_read_the_key(host: Host, first_play: Play) -> None:
+    assert first_play(), first_play.output
     for name in ("key.pem", "keystore.pem"):
         file = host.file(f"{HOME}/{name}")
         assert (file.user, file.group, file.mode) == ("root", "probe", 0o640)
     assert host.run(f"runuser -u nobody -- cat {HOME}/key.pem").rc != 0
     assert host.run(f"runuser -u nobody -- cat {HOME}/ca.pem").rc == 0
-    for path in (play.folder / "ca").glob("*.key"):
+    for path in (first_play.folder / "ca").glob("*.key"):
         assert path.stat().st_mode & 0o777 == 0o600
 
 
