@@ -9,11 +9,15 @@ from pathlib import Path
 import pytest
 import testinfra
 import yaml
+from hypothesis import HealthCheck, settings
 from testinfra.host import Host
 
 # Tests of the scenarios share tools/ with the demo, wherever pytest was started.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+# Machines are shared: how long an example takes says nothing of the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 # Of the hosts' containers; `demo` to try a test of the pipeline on the demo's.
 GROUP = os.environ.get("EDGE_GROUP", "test")

@@ -84,7 +84,6 @@ def stats(connection: Any) -> tuple[datetime, list[tuple[Any, ...]]]:
 @given(batches=BATCHES)
 @settings(
     max_examples=100,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_figures_are_those_of_the_raw_rows(connection: Any, batches: list[Batch]) -> None:

@@ -339,4 +339,4 @@ class Crashes(RuleBasedStateMachine):
 
 
 TestCrashes = Crashes.TestCase
-TestCrashes.settings = hypothesis_settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestCrashes.settings = hypothesis_settings(max_examples=40, stateful_step_count=30)

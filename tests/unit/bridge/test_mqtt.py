@@ -4,7 +4,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 
@@ -47,7 +47,6 @@ MESSAGES = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=6), st.integers(1, 400))
 def test_every_byte_comes_through_however_the_stream_is_cut(
     sent: list[Message], piece: int
