@@ -76,7 +76,7 @@ def test_a_stopped_bridge_is_named_and_the_rest_is_shown(hosts: dict[str, Host])
     assert len(wrong) == 1
     assert "gw1 mqtt-bridge" in wrong[0]
     assert "streaming-job" in run.stdout
-    eventually("all well again", document, lambda found: found["well"], seconds=60)
+    eventually("all well again", document, lambda found: found["well"], seconds=180)
 
 
 def test_a_host_that_is_away_is_a_row() -> None:
