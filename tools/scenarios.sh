@@ -14,7 +14,7 @@ if [ "$1" = --one ]; then
   echo "=== scenario $scenario begins"
   case $scenario in
     roles/*) (cd "$scenario" && molecule test) ;;
-    *) molecule test --scenario-name "$scenario" ;;
+    *) molecule test --scenario-name "$scenario" ${SCENARIO_OPTIONS:-} ;;
   esac >"$log" 2>&1
   status=$?
   [ $status -eq 0 ] && word=passed || word=failed
