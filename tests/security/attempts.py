@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from tests.security.certificates import Maker
-from tests.security.mqtt import Outcome
+from tests.security.doors import Outcome
 from tools.hops import System
 
 
@@ -17,8 +18,8 @@ class Attempt:
     Attributes:
         service: what is attacked, and at which port.
         kind: with what, such as `expired certificate`.
-        make: makes it.
-        host: whose journal should tell of it.
+        make: makes it; raises Unclear where it shows nothing.
+        host: whose log should tell of it.
         unit: systemd's unit there.
         logged: how the unit tells of it, a regular expression; empty where it cannot.
     """
@@ -31,5 +32,11 @@ class Attempt:
     logged: str
 
 
-# A table of a service's attempts: the system, and what makes certificates.
-Table = Callable[[System, Maker], Iterator[Attempt]]
+class Service(Protocol):
+    """A module with the attempts at a service."""
+
+    def admitted(self, system: System) -> dict[str, Outcome]:
+        """Let those in who have to get in: without that, refusals show nothing."""
+
+    def table(self, system: System, maker: Maker) -> Iterator[Attempt]:
+        """All attempts at it."""

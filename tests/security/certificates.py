@@ -22,6 +22,11 @@ class Identity:
     certificate: Path
     key: Path
 
+    @classmethod
+    def beside(cls, certificate: Path) -> Identity:
+        """A certificate, and the key that lies beside it."""
+        return cls(certificate, certificate.with_suffix(".key"))
+
 
 @dataclass(frozen=True)
 class Maker:
@@ -36,6 +41,24 @@ class Maker:
     def signed(self, name: str, authority: Identity, days: float = 90) -> Identity:
         """One that an authority vouches for; below 0 days it has ended."""
         return self._make(f"{authority.key.stem}-{name}-{days}", name, authority, _window(days))
+
+    def refusable(
+        self, name: str, authority: Identity, others: dict[str, Identity]
+    ) -> dict[str, Identity | None]:
+        """What a door whose clients have this authority ought to refuse, by its kind.
+
+        Args:
+            name: whom it would let in.
+            authority: of its clients.
+            others: authorities that are good elsewhere, by what they sign for.
+        """
+        stranger = self.self_signed("edge-telemetry other", ca=True)
+        return {
+            "no certificate": None,
+            "self-signed certificate": self.self_signed(name),
+            "certificate of another authority": self.signed(name, stranger),
+            "expired certificate": self.signed(name, authority, days=-1),
+        } | {f"certificate of {kind}": self.signed(name, other) for kind, other in others.items()}
 
     def _make(
         self,

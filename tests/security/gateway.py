@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from tests.security.attempts import Attempt
 from tests.security.certificates import Identity, Maker
-from tests.security.mqtt import Door, Outcome, Visitor
+from tests.security.doors import Outcome, Visitor
+from tests.security.mqtt import Door
 from tools.hops import System
 
 PASSWORDS, CERTIFICATES, PUBLISHERS, BRIDGE, PLAIN = 8883, 8884, 8885, 1884, 1883
@@ -52,12 +52,10 @@ class Gateway:
         return Visitor(name, file.read_text(encoding="utf-8").strip(), client_id=name)
 
     def identity(self, authority: str, name: str) -> Identity:
-        folder = self.system.secrets / "clients" / authority
-        return Identity(folder / f"{name}.crt", folder / f"{name}.key")
+        return Identity.beside(self.system.secrets / "clients" / authority / f"{name}.crt")
 
     def authority(self, name: str) -> Identity:
-        folder: Path = self.system.secrets / "ca"
-        return Identity(folder / f"{name}.crt", folder / f"{name}.key")
+        return Identity.beside(self.system.authority(name))
 
     def publish_for_another(self) -> None:
         """What must not be heard by who listens."""
@@ -113,13 +111,7 @@ def _by_password(gateway: Gateway) -> Iterator[Row]:
         "user #": Visitor("#", device.password),
         "user +": Visitor("+", device.password),
         "user ../office-1": Visitor("../office-1", device.password),
-        "TLS 1.1": Visitor(
-            device.username,
-            device.password,
-            oldest=ssl.TLSVersion.TLSv1,
-            newest=ssl.TLSVersion.TLSv1_1,
-            ciphers="ALL:@SECLEVEL=0",
-        ),
+        "TLS 1.1": device.outdated(),
         "cipher without authentication": Visitor(
             device.username,
             device.password,
@@ -141,21 +133,16 @@ def _by_password(gateway: Gateway) -> Iterator[Row]:
 
 
 def _by_certificate(gateway: Gateway, maker: Maker) -> Iterator[Row]:
-    other = maker.self_signed("edge-telemetry other", ca=True)
     for port, authority, wrong, name, topic in (
         (CERTIFICATES, "devices-gw1", "publishers", "roof-1", b"sensors/office/roof-1/telemetry"),
         (PUBLISHERS, "publishers", "devices-gw1", "simulator", OWN),
     ):
         tries = gateway.door(port).tries
-        signer = gateway.authority(authority)
-        identities = {
-            "no certificate": None,
-            "self-signed certificate": maker.self_signed(name),
-            "certificate of another authority": maker.signed(name, other),
-            "expired certificate": maker.signed(name, signer, days=-1),
-            "certificate of another kind of client": maker.signed(name, gateway.authority(wrong)),
-            "certificate of a host": maker.signed(name, gateway.authority("ca1")),
+        others = {
+            "another kind of client": gateway.authority(wrong),
+            "a host": gateway.authority("ca1"),
         }
+        identities = maker.refusable(name, gateway.authority(authority), others)
         for kind, identity in identities.items():
             visitor = Visitor(name, "any", identity)
             yield port, kind, partial(tries, visitor, write=topic), REFUSED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -15,46 +14,11 @@ from pathlib import Path
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tests.security.certificates import Identity
+from tests.security.doors import SECONDS, Outcome, Visitor
 
-_SECONDS = 5
 _FAILURE = 0x80  # and above, in every answer of MQTT 5
 _CLEAN_START, _HAS_PASSWORD, _HAS_USER = 0x02, 0x40, 0x80
 _PATIENCE = 3.0  # for a message that ought not to come
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Whether it worked, and what the broker said."""
-
-    admitted: bool
-    answer: str
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Who comes, and how."""
-
-    username: str = ""
-    password: str = ""
-    identity: Identity | None = None
-    client_id: str = "visitor"
-    oldest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
-    newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
-    ciphers: str = ""
-
-    def context(self, authorities: Path | None) -> ssl.SSLContext:
-        """What is needed to speak TLS; without authorities whoever answers is believed."""
-        context = ssl.create_default_context(cafile=authorities)
-        if authorities is None:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if self.ciphers:
-            context.set_ciphers(self.ciphers)
-        context.minimum_version, context.maximum_version = self.oldest, self.newest
-        if self.identity:
-            context.load_cert_chain(self.identity.certificate, self.identity.key)
-        return context
 
 
 class Refused(Exception):  # noqa: N818 - no error, but what is hoped for
@@ -80,7 +44,7 @@ class Door:
         with contextlib.ExitStack() as stack:
             try:
                 line = stack.enter_context(
-                    socket.create_connection((self.host, self.port), _SECONDS)
+                    socket.create_connection((self.host, self.port), SECONDS)
                 )
                 if self.tls:
                     context = visitor.context(self.authorities)

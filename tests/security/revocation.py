@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from tests.security.certificates import Identity
+from tests.security.doors import Visitor
 from tests.security.gateway import CERTIFICATES, PASSWORDS, Gateway
-from tests.security.mqtt import Refused, Visitor
+from tests.security.mqtt import Refused
 from tools.hops import DEMO, ROOT
 
 # From the playbook's start. That depends on the controller: what ends later is told and not failed.

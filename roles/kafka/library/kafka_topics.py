@@ -10,7 +10,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 try:
     from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+    from confluent_kafka.admin import AdminClient, ConfigResource
     from confluent_kafka.cimpl import NewPartitions, NewTopic
 except ImportError:
     HAS_CLIENT = False

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.security import broker, database, spark_master, store
 from tests.security.ports import Declared, compare
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,3 +42,17 @@ def test_the_doors_that_are_attacked_are_those_of_the_wiring() -> None:
     wiring = (ROOT / "playbooks" / "vars" / "wiring.yml").read_text(encoding="utf-8")
     listeners = yaml.safe_load(wiring)["mosquitto_listeners"]
     assert {entry["port"] for entry in listeners} == {1883, 8883, 8884, 8885, 1884}
+    of_roles = {
+        "kafka": {
+            "listen_port": broker.CLIENTS,
+            "controller_port": broker.CONTROLLERS,
+            "metrics_port": broker.METRICS,
+        },
+        "timescaledb": {"port": database.PORT},
+        "minio": {"port": store.PORT},
+        "spark": {"master_port": spark_master.MASTER},
+    }
+    for role, ports in of_roles.items():
+        text = (ROOT / "roles" / role / "defaults" / "main.yml").read_text(encoding="utf-8")
+        defaults = yaml.safe_load(text)
+        assert {name: defaults[f"{role}_{name}"] for name in ports} == ports

@@ -15,7 +15,8 @@ import pytest
 from testinfra.host import Host
 
 from tests.security.certificates import Identity, Maker
-from tests.security.mqtt import Door, Outcome, Visitor
+from tests.security.doors import Outcome, Visitor
+from tests.security.mqtt import Door
 
 SCENARIO = Path(__file__).resolve().parent.parent
 FOLDER = Path("/tmp/edge-telemetry-mosquitto")  # noqa: S108 - as in converge.yml
