@@ -3,8 +3,8 @@
 .PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full test-arm64 lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
-# The longest first: two run at a time.
-ROLES := mqtt_bridge timescaledb spark streaming_job tls_certificate exporters kafka minio base mosquitto artifact grafana firewall systemd_service python_app
+# The longest first: three run at a time.
+ROLES := timescaledb mqtt_bridge spark tls_certificate streaming_job mosquitto exporters kafka minio base grafana firewall python_app artifact systemd_service
 # Installs the whole system and waits for alerts: for `make test-full`.
 LONG_ROLES := monitoring
 

@@ -139,8 +139,11 @@ class Client:
             raise Unclear(str(error)) from error
         if answer.status_code < 400:
             return Outcome(admitted=True, answer="users")
-        said = answer.content.decode(errors="replace")
-        code = next((code for code in REFUSED if f"<Code>{code}</Code>" in said), said)
+        # This interface answers in JSON, where S3 has XML.
+        try:
+            code = str(json.loads(answer.text)["Code"])
+        except (ValueError, KeyError) as error:
+            raise Unclear(answer.text) from error
         return _judge(answer.status_code, code)
 
     @property
