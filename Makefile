@@ -54,7 +54,7 @@ rollback: ## gateways go back to their release of before; INVENTORY=inventories/
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)
 
-attack: ## try on the demo's hosts what should be refused; results/attack.json
+attack: ## try on the demo's hosts what should be refused; results/attack.json; ARGS=--scan
 	@$(IN_HOSTS) python -m tests.security $(ARGS)
 
 fuzz: ## 10^6 bad payloads through the decoder: ARGS='--cases 100000 --seed 7'

@@ -1,6 +1,6 @@
 """`make attack`: everything that should be refused is tried; results/attack.json says what was.
 
-    python -m tests.security [--group demo] [--network 10.92.0]
+    python -m tests.security [--group demo] [--network 10.92.0] [--scan]
 
 on the hosts of inventories/demo, which have to be up (`make demo`).
 """
@@ -24,6 +24,7 @@ from tests.security.certificates import Maker
 from tests.security.doors import Unclear
 from tests.security.ports import compare, declared
 from tests.security.revocation import revoke
+from tests.security.scans import HARDENING, audit, scan_tls
 from tools.exposure import exposure
 from tools.hops import DEMO, ROOT, System
 
@@ -117,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.security", description=__doc__)
     parser.add_argument("--group", default="demo", help="of the hosts' containers (%(default)s)")
     parser.add_argument("--network", default="10.92.0", help="of the hosts (%(default)s)")
+    parser.add_argument(
+        "--scan", action="store_true", help="also let testssl.sh and lynis look (minutes)"
+    )
     options = parser.parse_args(arguments)
     system = System.demo(options.network)
     variables = {"host_group": options.group, "host_network": options.network}
@@ -136,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             host: compare(about)
             for host, about in declared(DEMO, variables, folder / "ports.json").items()
         }
+        scans = _scan(system, hosts, folder) if options.scan else {}
     report: dict[str, Any] = {
         "attempts": len(attempts),
         "refused": sum(not (r["admitted"] or r.get("unclear")) for r in attempts),
@@ -152,12 +157,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for unit in units
         },
         "mutation_score": _mutation_score(),
+        **scans,
         "all": attempts,
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "attack.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     undeclared = {host: found["undeclared"] for host, found in ports.items()}
     failed = [report["admitted"], report["unclear"], report["not_logged"], *undeclared.values()]
+    failed += [found.get("findings") for found in scans.get("tls", {}).values()]
+    failed += [found["hardening"] < HARDENING for found in scans.get("lynis", {}).values()]
     passed = not any(failed)
     print(
         f"attack: {report['attempts']} attempts, {report['refused']} refused, "
@@ -165,6 +173,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"declared: {undeclared}; {RESULTS.name}/attack.json; {'passed' if passed else 'FAILED'}"
     )
     return 0 if passed else 1
+
+
+def _scan(system: System, hosts: dict[str, Container], folder: Path) -> dict[str, Any]:
+    tls = scan_tls(system, folder)
+    for name, found in tls.items():
+        print(f"testssl.sh: {name}: {found}", flush=True)
+    lynis = {}
+    for name, host in hosts.items():
+        lynis[name] = audit(host)
+        print(f"lynis: {name}: {lynis[name]['hardening']} of 100", flush=True)
+    return {"tls": tls, "lynis": lynis}
 
 
 def _mutation_score() -> float | None:

@@ -1,0 +1,119 @@
+"""What known scanners find: testssl.sh at each port that speaks TLS, lynis on each host.
+
+They are Debian's packages; where one cannot be had, the report says so in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tools.hops import System
+
+# From testssl.sh's scale; `LOW` and below are not counted.
+COUNTED = {"MEDIUM", "HIGH", "CRITICAL"}
+# Finding: why it stays.
+TLS_WAIVERS = {
+    "cert_revocation": "lists of revoked certificates are files on each host, not at an address",
+}
+HARDENING = 80
+_SECONDS = 300
+
+
+class Runner(Protocol):
+    """A host on which a command can be run."""
+
+    def check_output(self, command: str) -> str:
+        """What a command printed; an error if it failed."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """A port that speaks TLS, and what testssl.sh has to be told to begin it."""
+
+    name: str
+    address: str
+    begins: tuple[str, ...] = ()
+
+
+def doors(system: System) -> Iterator[Door]:
+    """All of the demo's hosts."""
+    for port in (8883, 8884, 8885):
+        yield Door(f"MQTT {port}", f"{system.gateway}:{port}")
+    yield Door("Kafka 9092", f"{system.core}:9092")
+    yield Door("S3 9000", f"{system.core}:9000")
+    yield Door("PostgreSQL 5432", f"{system.database}:5432", ("--starttls", "postgres"))
+
+
+def scan_tls(system: System, folder: Path) -> dict[str, Any]:
+    """Let testssl.sh look at protocols, ciphers, certificate and known weaknesses of each port.
+
+    Returns:
+        For each port its findings from `COUNTED`, those that are waived apart.
+    """
+    program = shutil.which("testssl")
+    if not program:
+        return {"skipped": {"reason": "testssl.sh is missing here: apt-get install testssl.sh"}}
+    found: dict[str, Any] = {}
+    for door in doors(system):
+        file = folder / f"testssl-{door.address}.json"
+        asks = ("--protocols", "--std", "--fs", "--server-defaults", "--vulnerable")
+        quiet = ("--quiet", "--color", "0", "--warnings", "batch")
+        trust = ("--add-ca", str(system.authority("ca1")))
+        subprocess.run(
+            [program, *quiet, *asks, *trust, *door.begins, "--jsonfile", str(file), door.address],
+            check=False,
+            timeout=_SECONDS,
+            stdout=subprocess.DEVNULL,
+        )
+        found[door.name] = judge_tls(json.loads(file.read_text(encoding="utf-8")))
+    return found
+
+
+def judge_tls(lines: list[dict[str, str]]) -> dict[str, list[str]]:
+    """Sort what testssl.sh says of a port; a port that it could not look at counts as a finding."""
+    serious = [line for line in lines if line["severity"] in COUNTED]
+    if not any(line["id"] == "TLS1_3" for line in lines):
+        serious.append({"id": "scan", "finding": "testssl.sh did not get as far as TLS 1.3"})
+    return {
+        "findings": [f"{x['id']}: {x['finding']}" for x in serious if x["id"] not in TLS_WAIVERS],
+        "waived": [f"{x['id']}: {TLS_WAIVERS[x['id']]}" for x in serious if x["id"] in TLS_WAIVERS],
+    }
+
+
+def audit(host: Runner) -> dict[str, Any]:
+    """Let lynis look at a host; it is installed for that and removed again.
+
+    Returns:
+        `hardening`, of 100; `warnings` and `suggestions`, by their test's number.
+    """
+    host.check_output("apt-get install -qq -y --no-install-recommends lynis >/dev/null 2>&1")
+    try:
+        host.check_output("lynis audit system --quick --quiet --no-colors >/dev/null 2>&1 || true")
+        report = host.check_output("cat /var/log/lynis-report.dat")
+    finally:
+        host.check_output("apt-get purge -qq -y lynis >/dev/null 2>&1; rm -f /var/log/lynis*")
+    return read_audit(report)
+
+
+def read_audit(report: str) -> dict[str, Any]:
+    """Read lynis's report.
+
+    Raises:
+        ValueError: there is no figure in it.
+    """
+    index = re.search(r"^hardening_index=(\d+)$", report, re.MULTILINE)
+    if not index:
+        message = f"lynis's report has no hardening_index: {report[-200:]!r}"
+        raise ValueError(message)
+    return {
+        "hardening": int(index[1]),
+        "warnings": re.findall(r"^warning\[\]=([^|]+\|[^|]*)", report, re.MULTILINE),
+        "suggestions": re.findall(r"^suggestion\[\]=([^|]+\|[^|]*)", report, re.MULTILINE),
+    }
