@@ -5,7 +5,9 @@ It has no line for who was refused, only a figure: `minio_s3_requests_rejected_a
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,7 +26,11 @@ from botocore.httpsession import URLLib3Session
 from tests.security.attempts import Attempt
 from tests.security.certificates import Maker
 from tests.security.doors import Outcome, Unclear, Visitor, closed, knock
-from tools.hops import BUCKET, System
+from tools.hops import BUCKET, ROOT, System
+
+# What the administration interface is sent is encrypted in its own way, which the role knows.
+sys.path.insert(0, str(ROOT / "roles/minio/library"))
+minio_user: Any = importlib.import_module("minio_user")
 
 PORT, CONSOLE = 9000, 9001
 HOST, UNIT = "core1", "minio"
@@ -128,8 +134,20 @@ class Client:
         return Outcome(admitted=True, answer="done")
 
     def administers(self) -> Outcome:
-        """Ask the administration interface for all users."""
-        request = AWSRequest("GET", f"{self._endpoint}/minio/admin/v3/list-users", data=b"")
+        """Ask for all users."""
+        return self._asks("GET", "list-users")
+
+    def makes_a_key(self) -> Outcome:
+        """Make a second key of its own; if it can, that is taken away again."""
+        name = f"attack{uuid.uuid4().hex[:12]}"
+        wish = json.dumps({"accessKey": name, "secretKey": uuid.uuid4().hex}).encode()
+        outcome = self._asks("PUT", "add-service-account", minio_user.seal(self.secret, wish))
+        if outcome.admitted:
+            self._asks("DELETE", f"delete-service-account?accessKey={name}")
+        return outcome
+
+    def _asks(self, method: str, path: str, body: bytes = b"") -> Outcome:
+        request = AWSRequest(method, f"{self._endpoint}/minio/admin/v3/{path}", data=body)
         if self.key:
             S3SigV4Auth(Credentials(self.key, self.secret), "s3", REGION).add_auth(request)
         session = URLLib3Session(verify=str(self.system.authority("ca1")))
@@ -138,7 +156,7 @@ class Client:
         except BotoCoreError as error:
             raise Unclear(str(error)) from error
         if answer.status_code < 400:
-            return Outcome(admitted=True, answer="users")
+            return Outcome(admitted=True, answer="done")
         # This interface answers in JSON, where S3 has XML.
         try:
             code = str(json.loads(answer.text)["Code"])
@@ -218,3 +236,4 @@ def _inside(system: System) -> Iterator[Row]:
         for kind, act in acts.items():
             yield f"{name} {kind}", partial(client.tries, act)
         yield f"{name} administers", client.administers
+        yield f"{name} makes itself a key", client.makes_a_key

@@ -148,14 +148,14 @@ def test_every_stage_was_timed(pipeline: Pipeline) -> None:
 
 def test_the_gateways_clock_and_spool_are_measured(pipeline: Pipeline) -> None:
     clocks = pipeline.query(
-        "SELECT metric_name, gateway, max(max_ms) FROM pipeline_kpi "
+        "SELECT metric_name, gateway, last(max_ms, time) FROM pipeline_kpi "
         "WHERE metric_name LIKE 'gateway_clock_%%' GROUP BY 1, 2 ORDER BY 1"
     )
     assert [(name, gateway) for name, gateway, _ in clocks] == [
         ("gateway_clock_error", "gw1"),
         ("gateway_clock_offset", "gw1"),
     ]
-    # All hosts share one clock, so chrony is sure of it within little.
+    # All hosts share one clock, so chrony is sure of it within little, once it has run for a while.
     assert all(value < 1000 for *_, value in clocks)
     batches = "SELECT count(*) FROM processing_metrics WHERE query = 'store' AND spool_records >= 0"
     assert pipeline.query(batches)[0][0] > 0

@@ -63,6 +63,8 @@ BUCKET_ACTIONS = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipa
 READ_ACTIONS = ["s3:GetObject"]
 # Not to delete: what is written over is kept as a version.
 WRITE_ACTIONS = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"]
+# Else any user may make further keys for itself, which stay when it is gone.
+FORBIDDEN_ACTIONS = ["admin:CreateServiceAccount", "admin:UpdateServiceAccount"]
 # MinIO's numbers for what it accepts in encrypted requests: a key by PBKDF2, then AES-GCM.
 PBKDF2_AES_GCM = b"\x02"
 PBKDF2_ROUNDS = 8192
@@ -155,6 +157,7 @@ class User:
             "Statement": [
                 {"Effect": "Allow", "Action": BUCKET_ACTIONS, "Resource": on},
                 {"Effect": "Allow", "Action": actions, "Resource": inside},
+                {"Effect": "Deny", "Action": FORBIDDEN_ACTIONS},
             ],
         }
 
@@ -164,7 +167,11 @@ def same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
 
     def plain(policy: dict[str, Any]) -> list[list[Any]]:
         return sorted(
-            [statement["Effect"], sorted(statement["Action"]), sorted(statement["Resource"])]
+            [
+                statement["Effect"],
+                sorted(statement["Action"]),
+                sorted(statement.get("Resource", [])),
+            ]
             for statement in policy["Statement"]
         )
 
