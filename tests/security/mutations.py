@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from tests.security.settings import SETTINGS, Setting
@@ -39,14 +39,17 @@ def main() -> int:
     parser.add_argument("--result", type=Path, help="write the score there, as JSON")
     options = parser.parse_args()
     with copy_of_the_tree() as tree:
-        results = [*of_units(tree), *of_roles(tree, options.roles)]
-    for result in results:
-        sys.stdout.write(f"{'noticed' if result.noticed else _UNNOTICED:<15}{result.setting}\n")
+        results = []
+        for result in chain(of_units(tree), of_roles(tree, options.roles)):
+            results.append(result)
+            verdict = "noticed" if result.noticed else _UNNOTICED
+            print(f"{verdict:<15}{result.setting}", flush=True)
     noticed = sum(result.noticed for result in results)
     sys.stdout.write(f"{noticed} of {len(results)} noticed\n")
     if options.result:
-        score = {str(result.setting): result.noticed for result in results}
-        options.result.write_text(json.dumps(score, indent=2) + "\n", encoding="utf-8")
+        settings = {str(result.setting): result.noticed for result in results}
+        report = {"score": round(noticed / len(results), 3), "settings": settings}
+        options.result.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0 if noticed == len(results) else 1
 
 
