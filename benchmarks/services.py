@@ -126,7 +126,7 @@ def kafka(folder: Path) -> Iterator[Service]:
     """Run a single Kafka broker, the release and jars that the project installs on hosts."""
     java = program("java", "default-jdk-headless")
     folder.mkdir()
-    with tarfile.open(_artifact("kafka")) as tar:
+    with tarfile.open(_archive("kafka")) as tar:
         tar.extractall(folder, filter="data")
     port, controller = free_port(), free_port()
     settings = folder / "server.properties"
@@ -245,7 +245,7 @@ def _answers(service: Service) -> bool:
 
 
 @functools.cache
-def _artifact(name: str) -> Path:
+def _archive(name: str) -> Path:
     """Return an artifact's archive as the role `artifact` has it; fetched if it is not there."""
     fetch = ROOT / "roles" / "artifact" / "files" / "fetch.py"
     outcome = subprocess.run(
@@ -254,3 +254,10 @@ def _artifact(name: str) -> Path:
         stdout=subprocess.PIPE,
     )
     return Path(json.loads(outcome.stdout)[name]["archive"])
+
+
+def artifact(name: str, folder: Path) -> Path:
+    """Unpack an artifact of jars below a folder, and return the folder that has them."""
+    with tarfile.open(_archive(name)) as tar:
+        tar.extractall(folder / name, filter="data")
+    return folder / name / "libs"

@@ -1,13 +1,11 @@
 """The streaming job as a process of its own, on a Spark cluster of one executor."""
 
 import contextlib
-import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 import urllib.request
 from contextlib import closing
@@ -20,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 from psycopg2.extensions import parse_dsn
 
 from benchmarks.processes import end, wait_for
-from benchmarks.services import CACHE, ROOT, Service, free_port
+from benchmarks.services import ROOT, Service, artifact, free_port
 
 RAW, DEAD = "sensor.raw", "sensor.dead_letter"
 # A cluster that starts on a busy machine takes its time.
@@ -151,16 +149,6 @@ class StoreJob:
             "spark.ui.enabled": "false",
             "spark.local.dir": str(self.folder / "local"),
         }
-
-
-def artifact(name: str, folder: Path) -> Path:
-    """Return the folder with an artifact's jars, fetched as the role `artifact` does."""
-    fetch = ROOT / "roles" / "artifact" / "files" / "fetch.py"
-    command = [sys.executable, str(fetch), name, "--cache", str(CACHE)]
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    with tarfile.open(json.loads(found.stdout)[name]["archive"]) as tar:
-        tar.extractall(folder / name, filter="data")
-    return folder / name / "libs"
 
 
 def ends(kafka: Service, topic: str) -> dict[int, int]:

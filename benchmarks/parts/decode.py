@@ -11,6 +11,7 @@ from pyarrow import parquet
 from pyspark.sql import DataFrame, SparkSession
 
 from benchmarks.figures import Figure
+from benchmarks.local_spark import local_spark
 from benchmarks.options import Options
 from benchmarks.records import record
 from spark_app.decode import decode
@@ -27,13 +28,7 @@ def run(options: Options) -> list[Figure]:
     file = options.folder / "records.parquet"
     count = options.scaled(_RECORDS)
     parquet.write_table(_records(count), file)
-    spark = (
-        SparkSession.builder.master("local[1]")
-        .appName("bench")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.ui.enabled", "false")
-        .getOrCreate()
-    )
+    spark = local_spark(cores=1)
     try:
         records = spark.read.parquet(str(file))
         ways = {"read": records, "decode": for_writer(enrich(decode(records)))}

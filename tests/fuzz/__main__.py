@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from random import SystemRandom
 
+from benchmarks.local_spark import local_spark
 from tests.fuzz.corpus import SEEDS
 from tests.fuzz.database import database_sink
-from tests.fuzz.judge import Judge, local_session
+from tests.fuzz.judge import Judge
 from tests.fuzz.mutate import cases
 
 _BATCH = 50_000
@@ -42,7 +43,7 @@ def main() -> int:
     made = cases(options.seed) if options.plain else from_atheris(options.cases, options.seed)
     source = islice(chain(SEEDS, made), options.cases)
     sink = database_sink(options.dsn) if options.dsn else None
-    judge = Judge(local_session(), sink)
+    judge = Judge(local_spark(), sink)
     distinct: set[int] = set()
     started = time.monotonic()
     while batch := list(islice(source, _BATCH)):

@@ -84,20 +84,6 @@ class Judge:
         return frame.withColumn("batch_id", F.lit(0).cast("bigint")).toArrow()
 
 
-def local_session() -> SparkSession:
-    """Return a session on two cores, with the time zone that the job sets."""
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.driver.memory", "1500m")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "1")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
-    return session
-
-
 def _records(pairs: Sequence[tuple[bytes, bytes]], first: int) -> pa.Table:
     """Return Kafka records as Spark's source gives them; each arrived a millisecond later."""
     rows: list[dict[str, Any]] = []

@@ -5,9 +5,10 @@ from itertools import chain, islice
 import pytest
 from pyspark.sql import SparkSession
 
+from benchmarks.local_spark import local_spark
 from spark_app import decode as decoder
 from tests.fuzz.corpus import SEEDS
-from tests.fuzz.judge import Judge, local_session
+from tests.fuzz.judge import Judge
 from tests.fuzz.mutate import cases
 
 CASES = 20_000
@@ -17,7 +18,7 @@ SEED = 20_261_124
 @pytest.fixture(scope="module")
 def session() -> SparkSession:
     """Return a session; tests/spark may have made it, and its end is the process's."""
-    return local_session()
+    return local_spark()
 
 
 def test_every_record_is_a_reading_that_can_be_stored_or_has_the_right_reason(

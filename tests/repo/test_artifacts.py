@@ -57,11 +57,10 @@ def test_the_store_writer_is_compiled_against_what_hosts_have() -> None:
     table = TABLE["artifact_table"]
     coordinates = table["spark_kafka"]["coordinates"] + table["postgresql_jdbc"]["coordinates"]
     wanted = dict(coordinate.split(":")[1:] for coordinate in coordinates)
-    wanted |= {"spark-sql-api_2.13": spark, "spark-core_2.13": spark}
+    modules = {f"spark-{name}_2.13" for name in ("sql-api", "core", "sql", "catalyst", "unsafe")}
+    wanted |= dict.fromkeys(modules, spark)
     shared = {name: version for name, version in found if name in wanted}
-    assert set(shared) == {
-        *("postgresql", "kafka-clients", "spark-sql-api_2.13", "spark-core_2.13")
-    }
+    assert set(shared) == {"postgresql", "kafka-clients", *modules}
     assert shared == {name: wanted[name] for name in shared}
 
 

@@ -6,6 +6,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from spark_records import SOURCE_SCHEMA, Decode, Record
 
+from benchmarks.local_spark import local_spark
 from spark_app.decode import decode
 from spark_app.transforms import enrich
 
@@ -13,14 +14,7 @@ from spark_app.transforms import enrich
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """Yield a session on two cores, with the time zone that the job sets."""
-    session = (
-        SparkSession.builder.master("local[2]")
-        .config("spark.ui.enabled", "false")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.shuffle.partitions", "1")
-        .getOrCreate()
-    )
-    session.sparkContext.setLogLevel("ERROR")
+    session = local_spark()
     yield session
     session.stop()
 
