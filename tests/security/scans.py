@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ TLS_WAIVERS = {
     "cert_revocation": "lists of revoked certificates are files on each host, not at an address",
 }
 HARDENING = 80
+# Tests of lynis that are left out, each with its reason.
+PROFILE = Path(__file__).with_name("lynis.prf")
 _SECONDS = 300
 
 
@@ -95,10 +98,13 @@ def audit(host: Runner) -> dict[str, Any]:
     """
     host.check_output("apt-get install -qq -y --no-install-recommends lynis >/dev/null 2>&1")
     try:
+        profile = shlex.quote(PROFILE.read_text(encoding="utf-8"))
+        host.check_output(f"printf %s {profile} > /etc/lynis/custom.prf")
         host.check_output("lynis audit system --quick --quiet --no-colors >/dev/null 2>&1 || true")
         report = host.check_output("cat /var/log/lynis-report.dat")
     finally:
-        host.check_output("apt-get purge -qq -y lynis >/dev/null 2>&1; rm -f /var/log/lynis*")
+        host.check_output("apt-get purge -qq -y lynis >/dev/null 2>&1")
+        host.check_output("rm -rf /var/log/lynis* /etc/lynis")
     return read_audit(report)
 
 

@@ -14,7 +14,7 @@ from tools.identity import issue
 TRY = """
 import json, sys
 from confluent_kafka import Consumer, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 task, client = sys.argv[1], json.loads(sys.argv[2])
 client |= {"bootstrap.servers": "localhost:9092", "log_level": 0}
 try:
@@ -27,6 +27,9 @@ try:
         print(errors[0].name() if errors and errors[0] else "done" if errors else "TIMEOUT")
     elif task == "look":
         print(*sorted(AdminClient(client).list_topics(timeout=8).topics))
+    elif task == "make":
+        AdminClient(client).create_topics([NewTopic("nobodys", 1, 1)])["nobodys"].result(10)
+        print("done")
     elif task == "read":
         consumer = Consumer({**client, "group.id": "look", "enable.auto.commit": False})
         consumer.subscribe(["sensor.raw"])
@@ -65,6 +68,8 @@ def test_each_may_do_what_is_declared(host: Host) -> None:
         ("looker", "write sensor.raw"),
         ("looker", "read"),
         ("stranger", "write sensor.raw"),
+        # No right was given on it to anyone.
+        ("stranger", "make"),
     ],
 )
 def test_and_nothing_else(host: Host, name: str, task: str) -> None:
