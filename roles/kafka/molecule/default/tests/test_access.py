@@ -28,7 +28,8 @@ try:
     elif task == "look":
         print(*sorted(AdminClient(client).list_topics(timeout=8).topics))
     elif task == "make":
-        AdminClient(client).create_topics([NewTopic("nobodys", 1, 1)])["nobodys"].result(10)
+        admin = AdminClient(client)
+        admin.create_topics([NewTopic("nobodys", 1, 1)])["nobodys"].result(10)
         print("done")
     elif task == "read":
         consumer = Consumer({**client, "group.id": "look", "enable.auto.commit": False})
