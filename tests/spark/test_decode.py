@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame
+from pyspark.sql.types import ArrayType, StringType
 from spark_records import ARRIVAL, Decode, Record
 
 from spark_app.decode import decode
@@ -318,3 +319,13 @@ def test_decoding_is_expressions_only(source: Callable[[list[Record]], DataFrame
         assert forbidden not in plan
     wanted = set(READING_COLUMNS) - {"batch_id", "site", "room", "model"} | set(CONTROL_COLUMNS)
     assert wanted | {"key", "value", "headers", "topic_site"} == set(frame.columns)
+
+
+def test_what_is_never_null_is_declared_so(source: Callable[[list[Record]], DataFrame]) -> None:
+    """Archive files of before and after a change are read together only if they agree in that."""
+    fields = enrich(decode(source([Record(b"{}")]))).schema.fields
+    assert {field.name for field in fields if not field.nullable} == {
+        *("payload_bytes", "resent", "seq", "clock_believed", "quality_flags")
+    }
+    flags = next(field.dataType for field in fields if field.name == "quality_flags")
+    assert flags == ArrayType(StringType(), containsNull=False)

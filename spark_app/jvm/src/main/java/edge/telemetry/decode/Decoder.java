@@ -5,11 +5,13 @@ import org.apache.spark.sql.Column;
 import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.GenericInternalRow;
+import org.apache.spark.sql.catalyst.expressions.KnownNotNull;
 import org.apache.spark.sql.catalyst.expressions.objects.StaticInvoke;
 import org.apache.spark.sql.catalyst.util.ArrayData;
 import org.apache.spark.sql.catalyst.util.GenericArrayData;
 import org.apache.spark.sql.classic.ExpressionUtils;
 import org.apache.spark.sql.types.AbstractDataType;
+import org.apache.spark.sql.types.DataTypes;
 import org.apache.spark.sql.types.StructType;
 import org.apache.spark.unsafe.types.UTF8String;
 import scala.Option;
@@ -23,14 +25,14 @@ import scala.jdk.javaapi.CollectionConverters;
  * processor time (docs/decisions/0023-decoder-in-java.md).
  */
 public final class Decoder {
-    /** What `decode` returns, in its order. Times are µs since the epoch. */
+    /** What `decode` returns, in its order. Times are µs since the epoch. The archive's files say what is never null. */
     private static final StructType SCHEMA = StructType.fromDDL(
-            "read_at timestamp, payload_bytes int, gateway string, clock_offset_us bigint, "
-                    + "clock_error_us bigint, spool_seq bigint, spool_waiting bigint, resent boolean, "
-                    + "topic_site string, device_id string, received_at timestamp, reason string, "
-                    + "seq bigint, temperature double, humidity double, measurements string, "
-                    + "time timestamp, sensor_ts timestamp, clock_believed boolean, "
-                    + "clock_flags array<string>");
+                    "read_at timestamp, payload_bytes int not null, gateway string, clock_offset_us bigint, "
+                            + "clock_error_us bigint, spool_seq bigint, spool_waiting bigint, resent boolean not null, "
+                            + "topic_site string, device_id string, received_at timestamp, reason string, "
+                            + "seq bigint not null, temperature double, humidity double, measurements string, "
+                            + "time timestamp, sensor_ts timestamp, clock_believed boolean not null")
+            .add("clock_flags", DataTypes.createArrayType(DataTypes.StringType, false), false);
 
     private Decoder() {}
 
@@ -47,8 +49,14 @@ public final class Decoder {
     public static Column column(
             Column headers, Column value, Column appendedAt, Column offset, Column futureTolerance,
             Column maxNameBytes) {
-        List<Expression> arguments = List.of(headers, value, appendedAt, offset, futureTolerance, maxNameBytes)
-                .stream().map(ExpressionUtils::expression).toList();
+        List<Expression> arguments = List.of(
+                ExpressionUtils.expression(headers),
+                ExpressionUtils.expression(value),
+                // Kafka's records have both, though Spark does not say so; else all could be null.
+                new KnownNotNull(ExpressionUtils.expression(appendedAt)),
+                new KnownNotNull(ExpressionUtils.expression(offset)),
+                ExpressionUtils.expression(futureTolerance),
+                ExpressionUtils.expression(maxNameBytes));
         Seq<AbstractDataType> asTheyAre = CollectionConverters.<AbstractDataType>asScala(List.of()).toSeq();
         // Called deterministic, Spark would work it out again wherever a row is filtered by its result.
         boolean propagateNull = false;
