@@ -29,3 +29,12 @@ def test_comes_back_after_a_kill(host: Host) -> None:
 
 def test_the_unit_is_confined(host: Host) -> None:
     assert exposure(host, "probe") <= 2.0
+
+
+def test_the_kernel_keeps_the_confined_process_to_what_it_has(host: Host) -> None:
+    """By what the kernel says of the process: its root is read-only, and it gains no rights."""
+    pid = host.check_output("systemctl show --property=MainPID --value probe")
+    assert "NoNewPrivs:\t1" in host.file(f"/proc/{pid}/status").content_string
+    mounts = host.file(f"/proc/{pid}/mountinfo").content_string.splitlines()
+    (root,) = [fields for line in mounts if (fields := line.split())[4] == "/"][-1:]
+    assert "ro" in root[5].split(",")
