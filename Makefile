@@ -72,7 +72,7 @@ test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, eve
 	  $(IN_HOSTS) sh tools/scenarios.sh default
 	pytest tests/demo
 
-# Also what `test` shortens: all faults, both versions of Debian, dry and second run of each role.
+# Also what `test` shortens: all faults, both versions of Debian, a second run of each role.
 test-full: export EDGE_LONG := 1
 test-full: test ## the same in full, and the scenarios that take long
 	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll $(addprefix roles/,$(LONG_ROLES))

@@ -14,10 +14,10 @@ if [ "$1" = --one ]; then
   echo "=== scenario $scenario begins"
   case $scenario in
     roles/*)
-      # `default` dry-runs and runs twice what it installs, so these need it only in the long set.
+      # `default` runs twice what it installs, so these need it only in the long set.
       case " kafka minio mosquitto mqtt_bridge spark streaming_job timescaledb " in
         *" ${scenario#roles/} "*)
-          [ -n "${EDGE_LONG:-}" ] || export EDGE_SEQUENCE="[destroy, syntax, create, prepare, converge, verify, destroy]"
+          [ -n "${EDGE_LONG:-}" ] || export EDGE_SEQUENCE="[destroy, syntax, create, prepare, check, converge, verify, destroy]"
           ;;
       esac
       (cd "$scenario" && molecule test)
