@@ -15,7 +15,8 @@ import org.apache.spark.unsafe.types.UTF8String;
 final class Payload {
     private static final JsonFactory JSON = JsonFactory.builder()
             .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-            // Names come from outside; interned ones would stay.
+            // Names come from outside: a table of them would stay, and made to collide they would end the task.
+            .disable(JsonFactory.Feature.CANONICALIZE_FIELD_NAMES)
             .disable(JsonFactory.Feature.INTERN_FIELD_NAMES)
             .build();
     private static final int MAX_NUMBER = 1000; // characters
