@@ -21,7 +21,7 @@ import scala.jdk.javaapi.CollectionConverters;
 /**
  * Kafka records to readings: parse, validate, settle the time; no state.
  *
- * <p>One call a record on Spark's own types. As expressions of SQL the same rules took six times the
+ * <p>One call a record on Spark's own types. As expressions of SQL the same rules took five times the
  * processor time (docs/decisions/0023-decoder-in-java.md).
  */
 public final class Decoder {

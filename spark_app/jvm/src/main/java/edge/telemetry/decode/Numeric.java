@@ -34,23 +34,28 @@ final class Numeric {
 
     /** With so many places after the point, or null where it has more than 38 digits then. */
     BigDecimal rounded(int places) {
-        if (Double.isInfinite(real)) {
-            return null;
-        }
-        BigDecimal rounded = decimal().setScale(places, RoundingMode.HALF_UP);
-        return rounded.precision() > EXACT_DIGITS ? null : rounded;
+        return Double.isInfinite(real) ? null : rounded(decimal(), places);
     }
 
     /** The whole number from 0 to 2^63 - 1 that it is, to eighteen places, or null. */
     Long count() {
-        BigDecimal rounded = rounded(SEQ_PLACES);
+        if (Double.isInfinite(real)) {
+            return null;
+        }
+        BigDecimal decimal = decimal();
+        BigDecimal rounded = rounded(decimal, SEQ_PLACES);
         if (rounded == null || rounded.signum() < 0) {
             return null;
         }
-        BigDecimal whole = decimal().setScale(0, RoundingMode.DOWN);
+        BigDecimal whole = decimal.setScale(0, RoundingMode.DOWN);
         boolean fits = rounded.compareTo(whole) == 0 && whole.toBigInteger().bitLength() < Long.SIZE;
         // Beyond 2^53 a double's shortest text may name another whole number than it is.
         return fits && (exact || (long) real == whole.longValue()) ? (Long) whole.longValue() : null;
+    }
+
+    private static BigDecimal rounded(BigDecimal number, int places) {
+        BigDecimal rounded = number.setScale(places, RoundingMode.HALF_UP);
+        return rounded.precision() > EXACT_DIGITS ? null : rounded;
     }
 
     private BigDecimal decimal() {
@@ -58,10 +63,8 @@ final class Numeric {
     }
 
     private static boolean isExact(String text) {
-        for (int at = 0; at < text.length(); at++) {
-            if (text.charAt(at) == 'e' || text.charAt(at) == 'E') {
-                return false;
-            }
+        if (text.indexOf('e') >= 0 || text.indexOf('E') >= 0) {
+            return false;
         }
         if (text.length() <= EXACT_DIGITS) {
             return true;

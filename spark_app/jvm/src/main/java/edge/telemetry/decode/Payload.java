@@ -7,6 +7,8 @@ import com.fasterxml.jackson.core.StreamReadFeature;
 import com.fasterxml.jackson.core.io.JsonStringEncoder;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.spark.unsafe.types.UTF8String;
@@ -21,6 +23,9 @@ final class Payload {
             .build();
     private static final int MAX_NUMBER = 1000; // characters
     private static final UTF8String NO_MEASUREMENTS = UTF8String.fromString("{}");
+    private static final List<String> NUMBERS = List.of("temperature", "humidity", "seq");
+
+    static final Object TS_OTHER = new Object();
 
     Double temperature;
     Double humidity;
@@ -28,20 +33,15 @@ final class Payload {
     Object ts;
     boolean replay;
 
-    static final Object TS_OTHER = new Object();
-
     private String refusal;
     private String deviceId;
-    private Numeric seqNumber;
     private Long seq;
-    private boolean hasDeviceId;
+    private boolean invalidSeq;
     private boolean withNul;
     private boolean infinite;
     private int quantities;
-    private String wrongDevice;
-    private String wrongTemperature;
-    private String wrongHumidity;
-    private String wrongSeq;
+    /** Fields whose values are of another type than they have to be. */
+    private final List<String> wrong = new ArrayList<>(0);
     private final Map<String, Numeric> measurements = new TreeMap<>();
 
     private Payload() {}
@@ -67,22 +67,18 @@ final class Payload {
         if (withNul) {
             return "nul_character";
         }
-        if (wrongDevice != null) {
-            return wrongDevice;
+        if (wrong.contains("device_id")) {
+            return "wrong_type:device_id";
         }
-        if (hasDeviceId && !UTF8String.fromString(deviceId).equals(device)) {
+        if (deviceId != null && !UTF8String.fromString(deviceId).equals(device)) {
             return "device_id_differs";
         }
-        if (wrongTemperature != null) {
-            return wrongTemperature;
+        for (String name : NUMBERS) {
+            if (wrong.contains(name)) {
+                return "wrong_type:" + name;
+            }
         }
-        if (wrongHumidity != null) {
-            return wrongHumidity;
-        }
-        if (wrongSeq != null) {
-            return wrongSeq;
-        }
-        if (seqNumber != null && seq == null) {
+        if (invalidSeq) {
             return "invalid_seq";
         }
         if (infinite) {
@@ -140,55 +136,40 @@ final class Payload {
 
     private void take(String name, JsonParser parser, boolean escapes) throws IOException {
         JsonToken token = parser.currentToken();
-        Numeric number = null;
-        if (token.isNumeric()) {
-            check(parser, escapes);
-            number = new Numeric(parser.getText());
-        } else if (token != JsonToken.VALUE_STRING) {
-            skip(parser, escapes);
-        } else {
-            check(parser, escapes);
-        }
+        skip(parser, escapes);
+        String text = token == JsonToken.VALUE_STRING ? parser.getText() : null;
+        Numeric number = token.isNumeric() ? new Numeric(parser.getText()) : null;
         withNul |= name.indexOf('\0') >= 0;
-        boolean absent = token == JsonToken.VALUE_NULL;
+        if (token == JsonToken.VALUE_NULL) {
+            return; // as if it were not there
+        }
+        if (name.equals("device_id") ? text == null : number == null && NUMBERS.contains(name)) {
+            wrong.add(name);
+            return;
+        }
         switch (name) {
-            case "device_id" -> {
-                hasDeviceId = !absent;
-                deviceId = token == JsonToken.VALUE_STRING ? parser.getText() : null;
-                wrongDevice = absent || deviceId != null ? null : "wrong_type:device_id";
-                count(number);
-            }
-            case "ts" -> ts = absent ? null
-                    : token == JsonToken.VALUE_STRING ? parser.getText() : number == null ? TS_OTHER : number;
+            case "device_id" -> deviceId = text;
+            case "ts" -> ts = text != null ? text : number != null ? number : TS_OTHER;
             case "replay" -> replay = token == JsonToken.VALUE_TRUE;
             case "seq" -> {
-                seqNumber = number;
-                seq = number == null ? null : number.count();
-                wrongSeq = absent || number != null ? null : "wrong_type:seq";
+                seq = number.count();
+                invalidSeq = seq == null;
             }
-            case "temperature" -> {
-                temperature = count(number);
-                wrongTemperature = absent || number != null ? null : "wrong_type:temperature";
-            }
-            case "humidity" -> {
-                humidity = count(number);
-                wrongHumidity = absent || number != null ? null : "wrong_type:humidity";
-            }
+            case "temperature" -> temperature = quantity(number);
+            case "humidity" -> humidity = quantity(number);
             default -> {
-                if (count(number) != null) {
+                if (number != null) {
+                    quantity(number);
                     measurements.put(name, number);
                 }
             }
         }
     }
 
-    private Double count(Numeric quantity) {
-        if (quantity == null) {
-            return null;
-        }
+    private double quantity(Numeric number) {
         quantities++;
-        infinite |= Double.isInfinite(quantity.real());
-        return quantity.real();
+        infinite |= Double.isInfinite(number.real());
+        return number.real();
     }
 
     /** Go to the end of the value, and see that all in it is sound. */

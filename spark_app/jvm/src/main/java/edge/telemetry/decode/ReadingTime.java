@@ -3,7 +3,6 @@ package edge.telemetry.decode;
 import java.math.BigDecimal;
 import java.math.RoundingMode;
 import java.time.Instant;
-import java.time.ZoneId;
 import java.time.ZoneOffset;
 import java.util.ArrayList;
 import java.util.List;
@@ -33,7 +32,6 @@ record ReadingTime(long time, Long sensorTime, boolean believed, List<String> fl
 
     private static final BigDecimal MILLISECONDS_ABOVE = BigDecimal.valueOf(100_000_000_000L);
     private static final int NANOSECONDS = 9; // places of a second
-    private static final ZoneId UTC = ZoneOffset.UTC;
 
     static ReadingTime settle(
             RecordHeaders record, Payload payload, long appendedAt, long offset, long tolerance) {
@@ -66,8 +64,7 @@ record ReadingTime(long time, Long sensorTime, boolean believed, List<String> fl
     }
 
     static long now() {
-        Instant now = Instant.now();
-        return now.getEpochSecond() * 1_000_000 + now.getNano() / 1000;
+        return DateTimeUtils.instantToMicros(Instant.now());
     }
 
     /** What is wrong with the sensor's time, or null. */
@@ -103,7 +100,7 @@ record ReadingTime(long time, Long sensorTime, boolean believed, List<String> fl
     }
 
     private static Long parse(String text) {
-        Option<Object> found = DateTimeUtils.stringToTimestamp(UTF8String.fromString(text), UTC);
+        Option<Object> found = DateTimeUtils.stringToTimestamp(UTF8String.fromString(text), ZoneOffset.UTC);
         return found.isDefined() ? (Long) found.get() : null;
     }
 
@@ -112,6 +109,6 @@ record ReadingTime(long time, Long sensorTime, boolean believed, List<String> fl
     }
 
     private static long micros(String instant) {
-        return Instant.parse(instant).getEpochSecond() * 1_000_000;
+        return DateTimeUtils.instantToMicros(Instant.parse(instant));
     }
 }

@@ -61,17 +61,20 @@ final class RecordHeaders {
     }
 
     private static Long number(byte[] value) {
-        if (value == null) {
+        if (value == null || value.length == 0) {
             return null;
+        }
+        if (value.length > SHORT) {
+            return slowly(value);
         }
         long number = 0;
         for (byte digit : value) {
-            if (digit < '0' || digit > '9' || value.length > SHORT) {
+            if (digit < '0' || digit > '9') {
                 return slowly(value);
             }
             number = 10 * number + digit - '0';
         }
-        return value.length == 0 ? null : (Long) number;
+        return number;
     }
 
     /** As Spark's try_cast, for signs, blanks and what is no number. */
