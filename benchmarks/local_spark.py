@@ -15,8 +15,6 @@ def local_spark(cores: int = 2) -> SparkSession:
         session = (
             SparkSession.builder.master(f"local[{cores}]")
             .config("spark.driver.memory", "1500m")
-            # Java 17 looks for limits in a cgroup that is not there in the test hosts' namespace.
-            .config("spark.driver.extraJavaOptions", "-XX:-UseContainerSupport")
             .config("spark.ui.enabled", "false")
             .config("spark.sql.session.timeZone", "UTC")
             .config("spark.sql.shuffle.partitions", "1")

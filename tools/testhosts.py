@@ -92,8 +92,14 @@ def wrap(command: list[str]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment, with the podman settings of test hosts."""
-    return {**os.environ, "CONTAINERS_CONF": str(ROOT / "tools" / "containers.conf")}
+    """The caller's environment, with the settings of podman and Java for test hosts."""
+    # Java 17 looks for limits in a cgroup that is not there in the private namespace.
+    java = f"{os.environ.get('JAVA_TOOL_OPTIONS', '')} -XX:-UseContainerSupport".strip()
+    return {
+        **os.environ,
+        "CONTAINERS_CONF": str(ROOT / "tools" / "containers.conf"),
+        "JAVA_TOOL_OPTIONS": java,
+    }
 
 
 def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

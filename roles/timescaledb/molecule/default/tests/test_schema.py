@@ -40,8 +40,6 @@ def test_with_this_server(host: Host, admin_dsn: str, tests: str) -> None:
         **{name: value for name, value in os.environ.items() if not name.startswith("MOLECULE")},
         "EDGE_TEST_DSN": admin_dsn,
         "EDGE_TEST_PG_DUMP": f"podman exec {host.backend.name} pg_dump",
-        # Java 17 looks for limits in a cgroup that is not there in the test hosts' namespace.
-        "JAVA_TOOL_OPTIONS": "-XX:-UseContainerSupport",
     }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests]
     result = subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=900)
