@@ -199,6 +199,13 @@ OF_ROLES = (
         "minio",
     ),
     Setting(
+        "roles/minio/tasks/buckets.yml",
+        "versioning: true",
+        "versioning: false",
+        "takes_nothing_away",
+        "minio",
+    ),
+    Setting(
         SPARK, 'spark.authenticate: "true"', 'spark.authenticate: "false"', "stranger", "spark"
     ),
     Setting(
