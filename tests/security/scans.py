@@ -1,6 +1,7 @@
 """What known scanners find: testssl.sh at each port that speaks TLS, lynis on each host.
 
-They are Debian's packages; where one cannot be had, the report says so in its place.
+Both are Debian's packages: testssl.sh of this machine (without it the report says so in its place),
+lynis of each host, for as long as it looks.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from tools.exposure import Runner
 from tools.hops import System
 
 # From testssl.sh's scale; `LOW` and below are not counted.
@@ -27,13 +29,6 @@ HARDENING = 80
 # Tests of lynis that are left out, each with its reason.
 PROFILE = Path(__file__).with_name("lynis.prf")
 _SECONDS = 300
-
-
-class Runner(Protocol):
-    """A host on which a command can be run."""
-
-    def check_output(self, command: str) -> str:
-        """What a command printed; an error if it failed."""
 
 
 @dataclass(frozen=True)
