@@ -68,7 +68,8 @@ bench-anomalies: ## the anomaly detector beside others: ARGS='--days 60 --data D
 
 test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
 # The pipeline's scenario leaves its hosts to the demo, which saves the second installation.
-	@EDGE_GROUP=demo EDGE_NETWORK=10.92.0 SCENARIO_OPTIONS=--destroy=never \
+	@python3 tools/testhosts.py down demo
+	@EDGE_GROUP=demo EDGE_NETWORK=10.92.0 EDGE_SEQUENCE="[destroy, syntax, create, prepare, converge, idempotence, verify]" \
 	  $(IN_HOSTS) sh tools/scenarios.sh default
 	pytest tests/demo
 

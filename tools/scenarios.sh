@@ -20,7 +20,7 @@ if [ "$1" = --one ]; then
   esac
   case $scenario in
     roles/*) (cd "$scenario" && molecule test) ;;
-    *) molecule test --scenario-name "$scenario" ${SCENARIO_OPTIONS:-} ;;
+    *) molecule test --scenario-name "$scenario" ;;
   esac >"$log" 2>&1
   status=$?
   [ $status -eq 0 ] && word=passed || word=failed

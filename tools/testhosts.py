@@ -8,6 +8,7 @@ docs/decisions/0002-test-hosts.md.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STATE = Path("/run/edge-telemetry")
 # Lets Ansible in as root, over SSH as on any host; lives as long as the hosts at most.
 KEY = STATE / "key"
+# Where podman notes which host has which address.
+ADDRESSES = Path("/run/containers/networks/ipam.db")
 PACKAGES = (
     *("podman", "crun", "conmon", "netavark", "aardvark-dns", "fuse-overlayfs"),
     *("iptables", "nftables", "mmdebstrap", "openssh-client"),
@@ -83,6 +86,24 @@ def start_holder() -> int:
     return process.pid
 
 
+def sweep() -> None:
+    """Removes what a namespace that ended unasked left in the kernel, unless hosts are there.
+
+    It would catch the traffic of new hosts with the same addresses; and a bridge without members
+    serves nobody.
+    """
+    if podman("ps", "--all", "--quiet").stdout.strip():
+        return
+    listed = subprocess.run(["ip", "-json", "link"], check=True, capture_output=True, text=True)
+    links = json.loads(listed.stdout)
+    for link in links:
+        name = link["ifname"]
+        if name.startswith("podman") and not any(other.get("master") == name for other in links):
+            say(f"removing {name}, left by hosts that are gone")
+            subprocess.run(["ip", "link", "delete", name], check=True)
+    ADDRESSES.unlink(missing_ok=True)
+
+
 def wrap(command: list[str]) -> list[str]:
     """The command as it must be started so that podman finds cgroup v2 and its containers."""
     if is_cgroup_v2():
@@ -110,7 +131,7 @@ def podman(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
 
 
 def setup() -> None:
-    """Installs the missing packages, makes the key, builds the missing images."""
+    """Installs the missing packages, sweeps, makes the key, builds the missing images."""
     query = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *PACKAGES]
     known = subprocess.run(query, check=False, capture_output=True, text=True).stdout.splitlines()
     missing = [name for name in PACKAGES if f"{name} installed" not in known]
@@ -120,6 +141,7 @@ def setup() -> None:
         subprocess.run(["apt-get", "update", "-qq"], check=True, env=apt)
         install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends"]
         subprocess.run([*install, *missing], check=True, env=apt, stdout=subprocess.DEVNULL)
+    sweep()
     if not KEY.exists():
         STATE.mkdir(parents=True, exist_ok=True)
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(KEY)], check=True)
