@@ -38,6 +38,12 @@ BARS = (
         "chain.micro-batch_at_1000.p99_ms",
         most=0.05,
     ),
+    Bar(
+        "published → committed at 1,000/s, p50, beside detection / without it",
+        "chain.real-time_at_1000.p50_ms",
+        "chain.no-detect_at_1000.p50_ms",
+        most=1.1,
+    ),
     Bar("published → committed at 10,000/s, p99, ms", "chain.real-time_at_10000.p99_ms", most=150),
     Bar(
         "from Kafka to the row, readings per second",
@@ -131,7 +137,7 @@ def plot(figures: Sequence[Figure], folder: Path) -> list[str]:
             kinds.setdefault(f"{part}_{rest.rpartition('.')[2]}", []).append(figure)
     for kind, group in kinds.items():
         chart, axes = plt.subplots(figsize=(7, 0.5 * len(group) + 1.2), layout="constrained")
-        names = [figure.name.split(".")[1] for figure in group]
+        names = [figure.name.partition(".")[2].rpartition(".")[0] for figure in group]
         medians = [figure.median for figure in group]
         below = [figure.median - min(figure.values) for figure in group]
         above = [max(figure.values) - figure.median for figure in group]

@@ -1,6 +1,6 @@
 """The whole chain on the demo's hosts: from a sensor's send to the committed row, and its costs.
 
-The hosts are made or brought up to date first, with the store query in one mode, then in the other.
+The hosts are made or brought up to date first, with one setting of the job after the other.
 """
 
 import json
@@ -21,8 +21,15 @@ from benchmarks.scratch import say
 from tools.hops import BUCKET, DEMO, PUBLISHERS_PORT, ROOT, Hops, System
 from tools.usage import UNITS, Usage, look
 
-# The mode that is the default comes last, and stays.
-_RATES = {"micro-batch": (100, 500, 1000, 5000), "real-time": (100, 500, 1000, 5000, 10_000)}
+_MICRO_BATCH: dict[str, object] = {"streaming_job_store_mode": "micro-batch"}
+_REAL_TIME: dict[str, object] = {"streaming_job_store_mode": "real-time"}
+# By the names of the figures: how the job is set, and readings per second. The default comes
+# last, and stays. What runs without *detect* comes first, since *detect* catches up afterwards.
+_SETTINGS: dict[str, tuple[dict[str, object], tuple[int, ...]]] = {
+    "no-detect": ({**_REAL_TIME, "streaming_job_detect": False}, (1000,)),
+    "micro-batch": (_MICRO_BATCH, (100, 500, 1000, 5000)),
+    "real-time": (_REAL_TIME, (100, 500, 1000, 5000, 10_000)),
+}
 _COST_RATE = 1000
 _SECONDS = 12  # measured at each rate
 _LEAD_SECONDS = 4  # before that at the same rate: caches fill, what lagged catches up
@@ -37,32 +44,32 @@ _PLACE = (
 
 
 def run(options: Options) -> list[Figure]:
-    """Measure each mode at each rate, its cost at one, and how fast it empties Kafka."""
+    """Measure each setting at each rate, its cost at one, and how fast it empties Kafka."""
     figures: dict[str, list[float]] = {}
     hops: Hops | None = None
-    for mode, rates in _RATES.items():
-        _deploy(mode)
+    for name, (chosen, rates) in _SETTINGS.items():
+        _deploy(name, chosen)
         hops = hops or Hops(System.demo())
         _send(hops, _WARM_UP[0], max(5, int(_WARM_UP[1] * options.scale)), options.folder)
         before = _archive(hops)
         for repeat in range(options.repeats):
             for rate in rates:
-                say(f"chain: {mode}, {rate}/s, {repeat + 1} of {options.repeats}")
+                say(f"chain: {name}, {rate}/s, {repeat + 1} of {options.repeats}")
                 found = _at_rate(hops, rate, options)
-                for name, value in found.items():
-                    figures.setdefault(f"chain.{mode}_at_{rate}.{name}", []).append(value)
-        for name, value in _archived(before, _archive(hops)).items():
-            figures[f"chain.{mode}_archive.{name}"] = [value]
+                for figure, value in found.items():
+                    figures.setdefault(f"chain.{name}_at_{rate}.{figure}", []).append(value)
+        for figure, value in _archived(before, _archive(hops)).items():
+            figures[f"chain.{name}_archive.{figure}"] = [value]
         drained = _drain(hops, options.scaled(_DRAINED))
-        figures[f"chain.{mode}_from_kafka.readings_per_second"] = [drained]
+        figures[f"chain.{name}_from_kafka.readings_per_second"] = [drained]
     return [Figure(name, _unit(name), values) for name, values in figures.items()]
 
 
-def _deploy(mode: str) -> None:
-    """Make the demo's hosts what they are, with the store query in that mode."""
-    say(f"chain: the demo's hosts, {mode}")
+def _deploy(name: str, chosen: dict[str, object]) -> None:
+    """Make the demo's hosts what they are, with the job set so."""
+    say(f"chain: the demo's hosts, {name}")
     # An object of the archive covers a minute, as it does elsewhere.
-    chosen = {"streaming_job_store_mode": mode, "streaming_job_archive_trigger": "1 minute"}
+    chosen = {**chosen, "streaming_job_archive_trigger": "1 minute"}
     for playbook in ("molecule/shared/create.yml", "molecule/shared/prepare.yml", "site.yml"):
         done = subprocess.run(
             ["ansible-playbook", "-i", DEMO / "hosts.yml", playbook, "-e", json.dumps(chosen)],
@@ -112,8 +119,8 @@ def _costs(before: dict[str, Usage], after: dict[str, Usage], readings: int) -> 
     figures["gateway_resident_mb"] = gateway
     for name in after:
         unit = name.split()[1].partition("@")[0]
-        figures[f"{unit}_cpu_us_per_reading"] = cpu[name]
-        figures[f"{unit}_resident_mb"] = resident[name]
+        figures[f"{unit}.cpu_us_per_reading"] = cpu[name]
+        figures[f"{unit}.resident_mb"] = resident[name]
     return figures
 
 
