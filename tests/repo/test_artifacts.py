@@ -6,6 +6,7 @@ import runpy
 import tarfile
 from pathlib import Path
 
+import pyspark
 import pytest
 import yaml
 
@@ -48,20 +49,25 @@ def test_a_changed_download_is_refused_and_named(tmp_path: Path) -> None:
     assert not part.exists()
 
 
-def test_the_store_writer_is_compiled_against_what_hosts_have() -> None:
+def test_java_is_compiled_against_what_hosts_have() -> None:
     pom = (ROOT / "spark_app" / "jvm" / "pom.xml").read_text(encoding="utf-8")
-    pom = pom.replace("${spark.version}", str(re.findall("<spark.version>(.*)</", pom)[0]))
-    found = re.findall(r"<artifactId>([\w.-]+)</artifactId>\s*<version>([\d.]+)<", pom)
+    compiled_with = re.findall("<spark.version>(.*)</", pom)[0]
     lock = (ARTIFACT / "files" / "locks" / "spark.txt").read_text(encoding="utf-8")
-    spark = re.findall(r"(?m)^pyspark==([\d.]+)", lock)[0]
+    assert f"\npyspark=={compiled_with} " in f"\n{lock}"
+    found = re.findall(
+        r"<artifactId>([\w.-]+)</artifactId>\s*<version>(.+)</version>\s*<scope>provided<", pom
+    )
+    versions = {name: version.replace("${spark.version}", compiled_with) for name, version in found}
     table = TABLE["artifact_table"]
     coordinates = table["spark_kafka"]["coordinates"] + table["postgresql_jdbc"]["coordinates"]
-    wanted = dict(coordinate.split(":")[1:] for coordinate in coordinates)
-    modules = {f"spark-{name}_2.13" for name in ("sql-api", "core", "sql", "catalyst", "unsafe")}
-    wanted |= dict.fromkeys(modules, spark)
-    shared = {name: version for name, version in found if name in wanted}
-    assert set(shared) == {"postgresql", "kafka-clients", *modules}
-    assert shared == {name: wanted[name] for name in shared}
+    # Spark itself has the rest.
+    jars = {jar.name for jar in (Path(pyspark.__file__).parent / "jars").iterdir()}
+    jars |= {"-".join(coordinate.split(":")[1:]) + ".jar" for coordinate in coordinates}
+    assert len(versions) >= pom.count("<scope>provided<") > 0
+    assert {f"{name}-{version}.jar" for name, version in versions.items()} <= jars
+    assert re.search(r"<artifactId>postgresql</artifactId>\s*<version>(.+)<", pom)[1] in {
+        coordinate.split(":")[2] for coordinate in table["postgresql_jdbc"]["coordinates"]
+    }
 
 
 @pytest.mark.parametrize("lock", sorted((ARTIFACT / "files" / "locks").glob("*.txt")))
