@@ -73,6 +73,8 @@ def of_roles(tree: Path, roles: list[str]) -> Iterator[Result]:
             require_success(["molecule", "verify"], folder)
             for setting in settings:
                 with changed(tree, setting):
+                    if setting.anew:
+                        molecule(folder, "destroy")
                     # One that does not even come up was noticed.
                     came_up = molecule(folder, "converge") == 0
                     only = {"PYTEST_ADDOPTS": f"-x -k '{setting.test}'"}

@@ -13,6 +13,7 @@ class Setting:
         unsafe: what takes its place.
         test: what pytest is to run; with a role, its `-k` expression in the role's scenario.
         role: whose scenario it takes; empty for a test without hosts.
+        anew: only new hosts show it: what was set on one is not taken back.
     """
 
     path: str
@@ -20,6 +21,7 @@ class Setting:
     unsafe: str
     test: str
     role: str = ""
+    anew: bool = False
 
     def __str__(self) -> str:
         """Tell which it is."""
@@ -204,6 +206,7 @@ OF_ROLES = (
         "versioning: false",
         "takes_nothing_away",
         "minio",
+        anew=True,
     ),
     Setting(
         SPARK, 'spark.authenticate: "true"', 'spark.authenticate: "false"', "stranger", "spark"
