@@ -66,11 +66,10 @@ bench: ## measure, beside the peers: ARGS='relays --scale 0.1 --repeats 1'
 bench-anomalies: ## the anomaly detector beside others: ARGS='--days 60 --data DIR'
 	@python -m benchmarks.anomalies $(ARGS)
 
-test: bootstrap-tests lint unit scenarios ## what CI runs: lint, unit tests, every scenario, the demo
-# The pipeline's scenario leaves its hosts to the demo, which saves the second installation.
+test: bootstrap-tests ## what CI runs: lint, unit tests, every scenario, the demo
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint unit
 	@python3 tools/testhosts.py down demo
-	@EDGE_GROUP=demo EDGE_NETWORK=10.92.0 EDGE_SEQUENCE="[destroy, syntax, create, prepare, converge, idempotence, verify]" \
-	  $(IN_HOSTS) sh tools/scenarios.sh default
+	@$(IN_HOSTS) sh tools/scenarios.sh default:install $(addprefix roles/,$(ROLES)) default:verify
 	pytest tests/demo
 
 # Also what `test` shortens: all faults, both versions of Debian, a second run of each role.

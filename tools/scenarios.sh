@@ -1,6 +1,8 @@
 #!/bin/sh
 # Runs molecule scenarios: `roles/<role>` or the name of a scenario of the root. Those of roles run
 # three at a time (SCENARIOS_AT_ONCE), since much of their time is waiting; their hosts do not meet.
+# `default:install` goes beside them; `default:verify` follows alone, since its tests measure time.
+# These two work on the demo's hosts and leave them.
 # What one prints is shown when it ends, with pytest's closing line; the last line counts scenarios.
 set -u
 cd "$(dirname "$0")/.."
@@ -20,6 +22,12 @@ if [ "$1" = --one ]; then
   esac
   case $scenario in
     roles/*) (cd "$scenario" && molecule test) ;;
+    default:*)
+      export EDGE_GROUP=demo EDGE_NETWORK=10.92.0
+      export EDGE_SEQUENCE="[destroy, syntax, create, prepare, converge, idempotence]"
+      [ "$scenario" = default:verify ] && export EDGE_SEQUENCE="[verify]"
+      ! grep -qx default:install "$SCENARIOS_FOLDER/failed" && molecule test --scenario-name default
+      ;;
     *) molecule test --scenario-name "$scenario" ;;
   esac >"$log" 2>&1
   status=$?
@@ -36,8 +44,9 @@ trap 'rm -rf "$SCENARIOS_FOLDER"' EXIT
 touch "$SCENARIOS_FOLDER/passed" "$SCENARIOS_FOLDER/failed"
 for scenario in "$@"; do echo "$scenario"; done >"$SCENARIOS_FOLDER/all"
 one="xargs -r -n 1 -P"
-grep -v ^roles/ "$SCENARIOS_FOLDER/all" | $one 1 sh tools/scenarios.sh --one
-grep ^roles/ "$SCENARIOS_FOLDER/all" | $one "${SCENARIOS_AT_ONCE:-3}" sh tools/scenarios.sh --one
+together="^roles/|:install$"
+grep -E "$together" "$SCENARIOS_FOLDER/all" | $one "${SCENARIOS_AT_ONCE:-3}" sh tools/scenarios.sh --one
+grep -vE "$together" "$SCENARIOS_FOLDER/all" | $one 1 sh tools/scenarios.sh --one
 failed=$(tr '\n' ' ' <"$SCENARIOS_FOLDER/failed")
 [ -z "$failed" ] || echo "scenarios that failed: $failed"
 # Once more at the end, where one who sees only the end of a long output looks.
