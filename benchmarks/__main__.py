@@ -1,8 +1,9 @@
 """Measure, beside the peers: `python -m benchmarks [PART ...]`.
 
 Starts its own Mosquitto, Kafka and PostgreSQL on loopback, ends only those, and writes
-results/bench.json and docs/benchmarks/bench.md. Part `chain` installs and loads the demo's hosts,
-which stay (`make demo-down`). About an hour with all parts; `--scale 0.1 --repeats 1` for a look.
+results/bench.json and docs/benchmarks/bench.md; a part that is not run keeps its figures. Part
+`chain` installs and loads the demo's hosts, which stay (`make demo-down`). More than an hour with
+all parts; `--scale 0.1 --repeats 1` for a look.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import time
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.figures import Figure
 from benchmarks.options import Options
 from benchmarks.scratch import say
 
@@ -27,10 +27,9 @@ def main() -> int:
     options = parser().parse_args()
     # So that an end by `kill` or `timeout` ends what was started too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    machine = report.machine()
-    figures: list[Figure] = []
-    states: dict[str, object] = {}
+    runs: list[report.Run] = []
     for name in options.parts:
+        machine = report.machine()
         begin = time.monotonic()
         with tempfile.TemporaryDirectory(dir=options.folder, prefix=f"bench-{name}-") as folder:
             Path(folder).chmod(0o755)  # PostgreSQL's user has to pass
@@ -39,23 +38,24 @@ def main() -> int:
                     Options(Path(folder), options.repeats, options.scale)
                 )
             except Exception as error:  # noqa: BLE001 - the other parts' figures are kept
-                states[name] = f"failed: {type(error).__name__}: {error}"
-                say(f"{name}: {states[name]}")
+                say(f"{name}: failed: {type(error).__name__}: {error}")
                 continue
-        states[name] = {"repeats": options.repeats, "scale": options.scale}
         say(f"{name}: {time.monotonic() - begin:.0f} s")
         for figure in found:
             values = [round(value, 2) for value in figure.values]
             say(f"  {figure.name:48} {figure.median:12,.2f} {figure.unit:4} {values} {figure.note}")
-        figures += found
-    results = report.document(figures, machine, states)
-    report.write(results)
+        machine |= {"repeats": options.repeats, "scale": options.scale}
+        runs.append(report.Run(name, machine, found))
+        # After each, so that a part is not lost with a later one.
+        results = report.written(runs, PARTS)
+    if not runs:
+        return 1
     for name, verdict in results["bars"].items():
         say(f"{name}: {verdict['ratio']:.2f}; {'holds' if verdict['holds'] else 'DOES NOT HOLD'}")
     if not options.no_page:
-        images = report.plot(figures, report.PAGE.parent)
+        images = report.plot(report.figures_of(results), report.PAGE.parent)
         report.PAGE.write_text(report.page(results, images), encoding="utf-8")
-    return 1 if any(isinstance(state, str) for state in states.values()) else 0
+    return int(len(runs) < len(options.parts))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from benchmarks.services import ROOT
 
 RESULTS = ROOT / "results" / "bench.json"
 PAGE = ROOT / "docs" / "benchmarks" / "bench.md"
+# Load before a part; the one that came before it, and its own installing, leave some.
+_BUSY = 3
 # What a reader of the tables has to know.
 METHOD = Path(__file__).with_name("method.md")
 BARS = (
@@ -71,29 +74,60 @@ def machine() -> dict[str, object]:
     }
 
 
-def document(
-    figures: Sequence[Figure], machine_: Mapping[str, object], parts: Mapping[str, object]
-) -> dict[str, Any]:
-    """Return what results/bench.json holds."""
-    by_name = {figure.name: figure for figure in figures}
-    judged = {bar.name: bar.judge(by_name) for bar in BARS}
-    return {
-        "machine": machine_,
-        "parts": parts,
-        "figures": {figure.name: figure.to_json() for figure in figures},
+@dataclass(frozen=True)
+class Run:
+    """A part that was measured, on which machine and how, and its figures."""
+
+    part: str
+    machine: Mapping[str, object]
+    figures: Sequence[Figure]
+
+
+def written(runs: Sequence[Run], parts: Sequence[str], path: Path = RESULTS) -> dict[str, Any]:
+    """Put the figures of these parts in place of their older ones; return all that is there now.
+
+    Args:
+        runs: the parts that were measured.
+        parts: all there are, in order.
+        path: where all figures are kept.
+    """
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    by_part = {run.part: run for run in runs}
+    for part, facts in before.get("parts", {}).items():
+        if part in parts and isinstance(facts, dict):
+            old = [figure for figure in figures_of(before) if figure.name.startswith(f"{part}.")]
+            by_part.setdefault(part, Run(part, facts, old))
+    in_order = [by_part[part] for part in parts if part in by_part]
+    figures = {figure.name: figure for run in in_order for figure in run.figures}
+    judged = {bar.name: bar.judge(figures) for bar in BARS}
+    results = {
+        "parts": {run.part: run.machine for run in in_order},
+        "figures": {name: figure.to_json() for name, figure in figures.items()},
         "bars": {name: verdict for name, verdict in judged.items() if verdict is not None},
     }
+    path.parent.mkdir(exist_ok=True)
+    text = json.dumps(results, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    return results
+
+
+def figures_of(results: Mapping[str, Any]) -> list[Figure]:
+    """Return the figures that results/bench.json holds."""
+    return [
+        Figure(name, figure["unit"], figure["values"], figure["note"])
+        for name, figure in results["figures"].items()
+    ]
 
 
 def page(results: Mapping[str, Any], images: Sequence[str]) -> str:
     """Return the page for people."""
-    machine_ = results["machine"]
-    facts = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine_.items())
     lines = ["# Benchmarks", "", "Written by `python -m benchmarks`; every figure is in", ""]
     lines[-2] += " `results/bench.json`."
-    if float(machine_.get("load_average", 0)) > 1:
-        lines += ["**Preliminary: the machine had other work during this run.**", ""]
-    lines += [f"{facts}.", "", "Median, and in brackets the lowest and the highest repeat.", ""]
+    for part, facts in results["parts"].items():
+        told = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
+        busy = "; **the machine had other work**" if facts.get("load_average", 0) > _BUSY else ""
+        lines.append(f"- *{part}*: {told}{busy}")
+    lines += ["", "Median, and in brackets the lowest and the highest repeat.", ""]
     lines += ["| ratio | measured | bar | holds |", "|---|---|---|---|"]
     for name, verdict in results["bars"].items():
         bounds = " ".join(
@@ -151,13 +185,6 @@ def plot(figures: Sequence[Figure], folder: Path) -> list[str]:
         plt.close(chart)
         drawn.append(f"bench-{kind}")
     return drawn
-
-
-def write(results: Mapping[str, object], path: Path = RESULTS) -> None:
-    """Write the results."""
-    path.parent.mkdir(exist_ok=True)
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _digits(value: float) -> str:

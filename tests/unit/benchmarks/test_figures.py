@@ -1,6 +1,7 @@
 """The arithmetic of the benchmarks, and what is written of it."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.figures import Bar, Figure, percentile, ratio
 from benchmarks.load import packet, reading
-from benchmarks.report import document, number, page
+from benchmarks.report import Run, figures_of, number, page, written
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
@@ -74,13 +75,22 @@ def test_numbers_keep_three_digits(value: float, text: str) -> None:
     assert number(value, value, value) == f"{text} ({text} … {text})"
 
 
-def test_the_page_has_each_figure_each_bar_and_each_picture() -> None:
-    machine = {"processor": "any", "cores": 2}
-    text = page(document(list(FIGURES.values()), machine, {}), ["bench-a_x"])
+def test_the_page_has_each_figure_each_bar_and_each_picture(tmp_path: Path) -> None:
+    run = Run("a", {"processor": "any", "load_average": 0.5}, list(FIGURES.values()))
+    text = page(written([run], ["a"], tmp_path / "bench.json"), ["bench-a_x"])
     assert "| a.x | 20.0 (10.0 … 30.0) | 1/s |  |" in text
     assert "| c.x | not measured | ms | not installed |" in text
-    assert "processor any; cores 2." in text
+    assert "- *a*: processor any; load average 0.5\n" in text
     assert "![bench-a_x](bench-a_x.svg)" in text
+
+
+def test_a_part_that_is_not_run_keeps_its_figures(tmp_path: Path) -> None:
+    file, parts = tmp_path / "bench.json", ["a", "b", "c"]
+    first = [Run(part, {"time": 1}, [FIGURES[f"{part}.x"]]) for part in parts]
+    written(first, parts, file)
+    results = written([Run("b", {"time": 2}, [Figure("b.x", "1/s", [5.0])])], parts, file)
+    assert results["parts"] == {"a": {"time": 1}, "b": {"time": 2}, "c": {"time": 1}}
+    assert figures_of(results) == [FIGURES["a.x"], Figure("b.x", "1/s", [5.0]), FIGURES["c.x"]]
 
 
 def test_the_load_is_what_a_broker_takes() -> None:
