@@ -23,6 +23,8 @@ STATE = Path("/run/edge-telemetry")
 KEY = STATE / "key"
 # Where podman notes which host has which address.
 ADDRESSES = Path("/run/containers/networks/ipam.db")
+# Podman's mark that the machine was not started anew since its last command.
+ALIVE = Path("/run/libpod/alive")
 PACKAGES = (
     *("podman", "crun", "conmon", "netavark", "aardvark-dns", "fuse-overlayfs"),
     *("iptables", "nftables", "mmdebstrap", "openssh-client"),
@@ -66,6 +68,11 @@ def holder_pid() -> int | None:
 
 def start_holder() -> int:
     """Starts a process with a mount namespace in which /sys/fs/cgroup is cgroup v2."""
+    # Where /run outlives a restart of the machine, podman believes that its hosts still run, and
+    # every command fails on their namespaces that are gone.
+    running = ["pgrep", "--exact", "--runstates=DRS", "conmon"]
+    if subprocess.run(running, check=False, stdout=subprocess.DEVNULL).returncode:
+        ALIVE.unlink(missing_ok=True)
     STATE.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         ["unshare", "--mount", "--cgroup", "sh", "-ec", HOLDER],
