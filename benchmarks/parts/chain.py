@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,6 +42,15 @@ _JOB = ["podman", "exec", "edge-demo-core1", "systemctl"]
 _PLACE = (
     "SELECT coalesce(sum(next_offset), 0)::bigint FROM kafka_position WHERE topic = 'sensor.raw'"
 )
+
+
+@dataclass
+class _Load:
+    """Readings that are sent: by which fleet, how many, and how fast Mosquitto took them."""
+
+    fleet: str
+    count: int
+    taken_per_second: float = 0
 
 
 def run(options: Options) -> list[Figure]:
@@ -86,13 +96,13 @@ def _deploy(name: str, chosen: dict[str, object]) -> None:
 def _at_rate(hops: Hops, rate: int, options: Options) -> dict[str, float]:
     """Return latencies in ms; at one rate also what the chain costs."""
     seconds = max(3, int(_SECONDS * options.scale))
-    with _load(hops, rate, _LEAD_SECONDS + seconds, options.folder) as fleet:
+    with _load(hops, rate, _LEAD_SECONDS + seconds, options.folder) as load:
         time.sleep(_LEAD_SECONDS)
         used, start = look(), datetime.now(UTC)
         time.sleep(seconds)
         using = look()
     begin = time.monotonic()
-    _await(hops, fleet, rate * (_LEAD_SECONDS + seconds))
+    _await(hops, load)
     behind = time.monotonic() - begin
     time.sleep(_FIGURES_SECONDS)
     # To the last reading, else one that comes late would not count.
@@ -101,6 +111,7 @@ def _at_rate(hops: Hops, rate: int, options: Options) -> dict[str, float]:
     stored = percentiles(histogram(hops.query, "mqtt_to_kafka", start, end))
     figures = {f"{name}_ms": value for name, value in found.items()}
     figures |= {f"to_kafka_{name}_ms": value for name, value in stored.items()}
+    figures["taken_per_second"] = load.taken_per_second
     figures["behind_at_the_end_s"] = behind
     if rate == _COST_RATE:
         figures |= _costs(used, using, rate * seconds)
@@ -126,34 +137,35 @@ def _costs(before: dict[str, Usage], after: dict[str, Usage], readings: int) -> 
 
 def _send(hops: Hops, rate: int, seconds: int, folder: Path) -> None:
     """Send at a rate, and wait for the rows."""
-    with _load(hops, rate, seconds, folder) as fleet:
+    with _load(hops, rate, seconds, folder) as load:
         pass
-    _await(hops, fleet, rate * seconds)
+    _await(hops, load)
 
 
 @contextmanager
-def _load(hops: Hops, rate: int, seconds: int, folder: Path) -> Iterator[str]:
-    """Send while the block goes on; yield the name of the fleet, wait for the last reading."""
+def _load(hops: Hops, rate: int, seconds: int, folder: Path) -> Iterator[_Load]:
+    """Send while the block goes on, and wait until Mosquitto has the last reading."""
     system = hops.system
-    fleet = f"bench-{time.time():.0f}"
+    load = _Load(f"bench-{time.time():.0f}", rate * seconds)
     files = system.publisher()
     tls = (files["authorities"], files["certificate"], files["key"])
-    broker = Broker(PUBLISHERS_PORT, system.gateway, tls, fleet)
-    with send_from_another_process(broker, rate, 0, rate * seconds, folder) as sent:
-        yield fleet
-        sent()
+    broker = Broker(PUBLISHERS_PORT, system.gateway, tls, load.fleet)
+    with send_from_another_process(broker, rate, 0, load.count, folder) as sent:
+        yield load
+        times = sent()
+    load.taken_per_second = load.count / (float(times[-1] - times[0]) / 1e9)
 
 
-def _await(hops: Hops, fleet: str, count: int) -> None:
-    """Wait until the database has so many readings of a fleet."""
-    devices = fleet + "-%"
+def _await(hops: Hops, load: _Load) -> None:
+    """Wait until the database has the readings."""
+    devices = load.fleet + "-%"
 
     def is_there() -> bool:
         time.sleep(0.2)  # the count is work for the database too
         found = hops.query("SELECT count(*) FROM sensor_data WHERE device_id LIKE %s", devices)
-        return int(found[0][0]) >= count
+        return int(found[0][0]) >= load.count
 
-    wait_for(is_there, f"{count} readings of {fleet} in the database", _MOST_SECONDS)
+    wait_for(is_there, f"{load.count} readings of {load.fleet} in the database", _MOST_SECONDS)
 
 
 def _drain(hops: Hops, count: int) -> float:
