@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 # A signature for another purpose does not count.
@@ -57,8 +57,8 @@ class Channel:
         """
         try:
             said = json.loads(text)
-            files = {name: File(**file) for name, file in said.pop("files").items()}
-            return cls(**said, files=files)
+            files = {n: File(f["sha256"], f["size"]) for n, f in said["files"].items()}
+            return cls(**{**_own(cls, said), "files": files})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             message = f"the channel is not one that this program knows ({error!r}): publish it anew"
             raise ChannelError(message) from error
@@ -92,6 +92,12 @@ class Channel:
             message = f"release {self.version} has nothing for Python {python} on {arch}: name "
             raise ChannelError(message + "them in edge_publish_for")
         return found
+
+
+def _own(cls: type, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a class knows: a later publisher may say more, and must be followed."""
+    names = {each.name for each in fields(cls)}
+    return {name: value for name, value in said.items() if name in names}
 
 
 def key(name: str, file: File) -> str:
@@ -134,7 +140,7 @@ class Known:
     @classmethod
     def parse(cls, said: Mapping[str, Any]) -> Known:
         """Read what `asdict` made."""
-        return cls(**said)
+        return cls(**_own(cls, said))
 
     def follow(self, channel: Channel, text: bytes) -> None:
         """Remember a channel as the newest.

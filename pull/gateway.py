@@ -1,8 +1,8 @@
 """`python -m pull.gateway`: look which release this gateway is to have, take it, and tell.
 
-`check` looks alone. What is not signed, older than what was seen, or not as it was signed is
-refused. A release is installed by its own playbooks/pulled.yml, which measures it and goes back by
-itself where it has to.
+`check` looks alone, and fails where it does not see the store. What is not signed, older than what
+was seen, or not as it was signed is refused. A release's own playbooks/pulled.yml installs it,
+measures it and goes back by itself where it has to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pull import certificates
 from pull.channel import Channel, ChannelError, File, Known, decide, digest, key, reasons
 from pull.settings import Settings
 from pull.signature import verified
-from pull.store import StoreError
+from pull.store import MissingError, StoreError
 from telemetry.settings import SettingsError, load
 
 _ARCHES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -170,7 +170,6 @@ class Puller:
             "ANSIBLE_HOME": str(home / "ansible"),
             "ANSIBLE_NOCOLOR": "1",
             "HOME": str(home),
-            "PULL_PYTHON": sys.executable,
             "PYTHONUNBUFFERED": "1",
         }
         tail: list[str] = []
@@ -227,8 +226,9 @@ def main() -> int:
     except SettingsError as error:
         say(str(error))
         return 2
+    checks = sys.argv[1:] == ["check"]
     try:
-        if sys.argv[1:] == ["check"]:
+        if checks:
             channel = puller.look()
             say(f"release {channel.version}, sequence {channel.sequence}, is well signed")
             return 0
@@ -237,9 +237,9 @@ def main() -> int:
         name = f"reports/{puller.settings.gateway}"
         puller.settings.store.put(name, json.dumps(report).encode())
     except StoreError as error:
-        # An uplink may be away for days, and that is no fault of this host; it looks again.
         say(f"store: {error}")
-        return 0
+        # An uplink may be away for days, and that is no fault of this host; it looks again.
+        return checks and not isinstance(error, MissingError)
     except ChannelError as error:
         say(f"refused: {error}")
         return 1
