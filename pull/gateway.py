@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pull import certificates
 from pull.channel import Channel, ChannelError, File, Known, decide, digest, key, reasons
 from pull.settings import Settings
 from pull.signature import verified
@@ -86,7 +85,6 @@ class Puller:
             "gateway": self.settings.gateway,
             "at": int(time.time()),
             "version": self.known.version,
-            "requests": certificates.requests(),
         }
 
     def obey(self, channel: Channel) -> dict[str, Any]:
