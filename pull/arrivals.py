@@ -77,7 +77,7 @@ class Answerer:
         self._store = Store(
             settings.endpoint,
             settings.bucket,
-            "pull-arrivals",
+            "release-answerer",
             settings.secret_key,
             settings.ca_file,
         )

@@ -74,17 +74,25 @@ def sealed(settings: Mapping[str, Any], password: str) -> bytes:
 
 
 def whole(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the files of the controller that they name, as texts."""
+    """Return settings with the files of the controller that they name, as texts.
+
+    Raises:
+        PublishError: one is missing. Without it the broker might let in who was revoked.
+    """
     files: dict[str, str] = {}
     listeners = []
     for listener in settings["mosquitto_listeners"]:
         moved = dict(listener)
-        for what in {"clients", "revoked"} & set(listener):
+        for what in sorted({"clients", "revoked"} & set(listener)):
+            name, path = f"{listener['port']}.{what}", Path(listener[what])
+            moved[what] = f"{_PLACE}/{name}"
             # Of one that is switched off there may be none.
-            if Path(listener[what]).exists():
-                name = f"{listener['port']}.{what}"
-                files[name] = Path(listener[what]).read_text(encoding="utf-8")
-                moved[what] = f"{_PLACE}/{name}"
+            if not listener.get("enabled", True):
+                continue
+            if not path.exists():
+                message = f"{path} of mosquitto_listeners is missing: site.yml makes it"
+                raise PublishError(message)
+            files[name] = path.read_text(encoding="utf-8")
         listeners.append(moved)
     return {**settings, "mosquitto_listeners": listeners, "pulled_files": files}
 

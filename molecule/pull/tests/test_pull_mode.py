@@ -52,7 +52,7 @@ class Site:
         return Store(
             f"https://{self.addresses['pull-core']}:9000",
             "gateway-releases",
-            "pull-publisher",
+            "release-publisher",
             (SECRETS / "pull" / "publisher.s3").read_text(encoding="utf-8").strip(),
             str(SECRETS / "ca" / "ca1.crt"),
         )

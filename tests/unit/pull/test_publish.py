@@ -40,13 +40,16 @@ def test_the_same_settings_are_the_same_release_and_no_others() -> None:
 def test_files_that_settings_name_go_with_them(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("authority")
     listeners = [
-        {"port": 8885, "clients": str(tmp_path / "ca.crt"), "revoked": str(tmp_path / "none")},
+        {"port": 8885, "tls": True, "clients": str(tmp_path / "ca.crt")},
+        {"port": 8884, "enabled": False, "clients": str(tmp_path / "none")},
         {"port": 1884},
     ]
     made = whole({"mosquitto_listeners": listeners})
     assert made["pulled_files"] == {"8885.clients": "authority"}
     assert made["mosquitto_listeners"][0]["clients"] == "/var/lib/edge-pull/clients/8885.clients"
-    assert made["mosquitto_listeners"][1] == {"port": 1884}
+    assert made["mosquitto_listeners"][2] == {"port": 1884}
+    with pytest.raises(PublishError, match=r"none of mosquitto_listeners is missing"):
+        whole({"mosquitto_listeners": [{"port": 8885, "revoked": str(tmp_path / "none")}]})
 
 
 def authority(folder: Path) -> Path:

@@ -46,7 +46,7 @@ class Site:
         self.store = Store(
             f"https://{address}:9000",
             "gateway-releases",
-            "pull-publisher",
+            "release-publisher",
             secret,
             str(FOLDER / "ca1.crt"),
         )
