@@ -129,6 +129,7 @@ class Known:
         sequence: the newest that it has seen, and the SHA-256 of that channel.
         version: name of the release that it has, and the digest of its files.
         failed: digests of releases that failed here, with the sequence under which they did.
+        reason: why the last one of them did.
     """
 
     sequence: int = 0
@@ -136,6 +137,7 @@ class Known:
     version: str = ""
     release: str = ""
     failed: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
 
     @classmethod
     def parse(cls, said: Mapping[str, Any]) -> Known:
@@ -171,7 +173,7 @@ def decide(channel: Channel, known: Known, gateway: str, release: str) -> tuple[
         return "current", ""
     failed = known.failed.get(release)
     if failed is not None and failed >= channel.retry:
-        return "failed", f"release {channel.version} failed here before; it waits for another one"
+        return "failed", f"it waits for another release; this one failed: {known.reason}"
     mine = place(gateway, channel.seed)
     if mine >= channel.percent:
         return "waiting", f"its place is {mine:.2f}, and {channel.percent:g} percent are asked now"

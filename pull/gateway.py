@@ -108,6 +108,7 @@ class Puller:
             self.tidy(files, folder)
         elif outcome["state"] in {"back", "stuck"}:
             self.known.failed[release] = channel.sequence
+            self.known.reason = outcome["why"]
         self.remember()
         return outcome
 

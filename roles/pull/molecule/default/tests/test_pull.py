@@ -163,7 +163,9 @@ def test_a_release_that_failed_is_not_tried_again_by_itself(site: Site) -> None:
     bad = site.release(told="back", said="gate probes: 3 of 20 did not arrive")
     report = site.take(bad)
     assert (report["state"], report["why"]) == ("back", "gate probes: 3 of 20 did not arrive")
-    assert site.look()["state"] == "failed"
+    report = site.look()
+    assert report["state"] == "failed"
+    assert report["why"].endswith("this one failed: gate probes: 3 of 20 did not arrive")
     # More gateways are asked: that is nothing to this one.
     assert site.take(replace(bad, sequence=next(CLOCK), percent=50))["state"] == "failed"
     again = next(CLOCK)
