@@ -66,12 +66,17 @@ def holder_pid() -> int | None:
     return pid if command.startswith(b"sleep\0infinity") else None
 
 
+def hosts_run() -> bool:
+    """Whether any container lives here: each has a conmon, whatever podman believes."""
+    command = ["pgrep", "--exact", "--runstates=DRS", "conmon"]
+    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode == 0
+
+
 def start_holder() -> int:
     """Starts a process with a mount namespace in which /sys/fs/cgroup is cgroup v2."""
     # Where /run outlives a restart of the machine, podman believes that its hosts still run, and
     # every command fails on their namespaces that are gone.
-    running = ["pgrep", "--exact", "--runstates=DRS", "conmon"]
-    if subprocess.run(running, check=False, stdout=subprocess.DEVNULL).returncode:
+    if not hosts_run():
         ALIVE.unlink(missing_ok=True)
     STATE.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
@@ -94,21 +99,22 @@ def start_holder() -> int:
 
 
 def sweep() -> None:
-    """Removes what a namespace that ended unasked left in the kernel, unless hosts are there.
+    """Removes what hosts that ended unasked left in the kernel: podman cannot, once they are dead.
 
-    It would catch the traffic of new hosts with the same addresses; and a bridge without members
-    serves nobody.
+    A bridge without members serves nobody, catches the traffic of new hosts with the same
+    addresses, and keeps a network with these from being made.
     """
-    if podman("ps", "--all", "--quiet").stdout.strip():
-        return
     listed = subprocess.run(["ip", "-json", "link"], check=True, capture_output=True, text=True)
     links = json.loads(listed.stdout)
+    # The members of dead hosts stay while aardvark-dns holds the namespace of their mounts.
+    used = {link.get("master") for link in links} if hosts_run() else set()
     for link in links:
         name = link["ifname"]
-        if name.startswith("podman") and not any(other.get("master") == name for other in links):
+        if name.startswith("podman") and name not in used:
             say(f"removing {name}, left by hosts that are gone")
             subprocess.run(["ip", "link", "delete", name], check=True)
-    ADDRESSES.unlink(missing_ok=True)
+    if not podman("ps", "--all", "--quiet").stdout.strip():
+        ADDRESSES.unlink(missing_ok=True)
 
 
 def wrap(command: list[str]) -> list[str]:
@@ -193,6 +199,7 @@ def down(group: str) -> None:
         say(f"removing {name}")
         podman("rm", "--force", "--time=0", "--volumes", name)
     podman("network", "rm", "--force", f"edge-{group}", check=False)
+    sweep()
     left = podman("ps", "--all", "--quiet").stdout.split()
     pid = holder_pid()
     if not left and pid is not None:
