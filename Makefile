@@ -1,6 +1,6 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status report rollout rollback publish pulled reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full test-arm64 lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status report labels rollout rollback publish pulled reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full test-arm64 lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 # The longest first: three run at a time.
@@ -31,6 +31,9 @@ status: ## one table: services, lag, latencies, disks, clocks; INVENTORY=invento
 
 report: ## one HTML page of the last hours for people on the spot; INVENTORY=inventories/…, HOURS=24
 	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e report_hours=$(or $(HOURS),24) playbooks/report.yml $(ARGS)
+
+labels: ## pages of labels with QR codes for who installs devices; INVENTORY=inventories/…, ARGS=gw7
+	@python -m tools.labels --inventory $(INVENTORY) $(ARGS)
 
 reconcile: ## compare Kafka, database and archive by hour; INVENTORY=inventories/…, HOURS=24
 	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) -e reconcile_hours=$(or $(HOURS),2) playbooks/reconcile.yml
