@@ -167,6 +167,8 @@ class Puller:
         environment = os.environ | {
             "ANSIBLE_CONFIG": str(folder / "project" / "ansible.cfg"),
             "ANSIBLE_HOME": str(home / "ansible"),
+            # The home of root cannot be seen by the unit.
+            "ANSIBLE_REMOTE_TMP": str(home / "ansible" / "tmp"),
             "ANSIBLE_NOCOLOR": "1",
             "HOME": str(home),
             "PYTHONUNBUFFERED": "1",

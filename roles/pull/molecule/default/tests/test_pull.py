@@ -126,7 +126,7 @@ def test_a_changed_file_is_refused(site: Site) -> None:
     report = site.take(channel)
     assert report["state"] == "refused"
     assert report["why"] == "project.tar is not as it was signed; it was thrown away"
-    assert "refused: project.tar" in site.host.check_output("journalctl --unit=edge-pull -n 5")
+    assert "refused: project.tar" in site.host.check_output("journalctl --unit=edge-pull -n 20")
     assert site.host.file("/etc/taken").content_string != "changed"
 
 
