@@ -146,6 +146,7 @@ class Puller:
     def install(self, folder: Path, release: str) -> tuple[int, list[str]]:
         """Run the release's own playbook here; return its status and its last lines."""
         home = self.settings.home
+        (home / "books").mkdir(exist_ok=True)
         host = {"ansible_connection": "local", "ansible_python_interpreter": str(_SYSTEMS_PYTHON)}
         inventory = folder / "inventory.json"
         groups = {"gateway": {"hosts": {self.settings.host: host}}}
