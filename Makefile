@@ -1,10 +1,10 @@
 # Two cores and a few gigabytes are enough. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap bootstrap-tests demo demo-down status report labels rollout rollback reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full test-arm64 lint unit scenarios docs clean
+.PHONY: help bootstrap bootstrap-tests demo demo-down status report labels rollout rollback publish pulled reconcile backup restore chaos attack fuzz bench bench-anomalies audit sbom test test-full test-arm64 lint unit scenarios docs clean
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 IN_HOSTS := python3 tools/testhosts.py run --
 # The longest first: three run at a time.
-ROLES := timescaledb mqtt_bridge spark tls_certificate streaming_job mosquitto exporters kafka minio base grafana firewall python_app artifact systemd_service
+ROLES := timescaledb mqtt_bridge spark tls_certificate streaming_job mosquitto exporters kafka minio base pull grafana firewall python_app artifact systemd_service
 # Installs the whole system and waits for alerts: for `make test-full`.
 LONG_ROLES := monitoring
 
@@ -54,6 +54,12 @@ rollout: ## to the gateways, in waves with a gate; INVENTORY=inventories/…, RE
 rollback: ## gateways go back to their release of before; INVENTORY=inventories/…, ARGS='--limit gw7'
 	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) playbooks/rollback.yml $(ARGS)
 
+publish: ## a signed release for gateways that pull theirs; INVENTORY=inventories/…, ARGS='-e publish_key=… -e publish_percent=10'
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) playbooks/publish.yml $(ARGS)
+
+pulled: ## what those gateways reported; INVENTORY=inventories/…
+	@$(IN_HOSTS) ansible-playbook -i $(INVENTORY) playbooks/pulled_status.yml $(ARGS)
+
 chaos: ## break the demo's hosts while readings flow: ARGS='--count 200 --kinds kills'
 	@$(IN_HOSTS) python -m tests.chaos $(ARGS)
 
@@ -78,7 +84,7 @@ test: bootstrap-tests ## what CI runs: lint, unit tests, every scenario, the dem
 # Also what `test` shortens: all faults, both versions of Debian, a second run of each role.
 test-full: export EDGE_LONG := 1
 test-full: test ## the same in full, and the scenarios that take long
-	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll $(addprefix roles/,$(LONG_ROLES))
+	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll pull $(addprefix roles/,$(LONG_ROLES))
 
 test-arm64: ## nightly: artifacts for arm64, and a gateway's programs under qemu-user
 	python -m tools.artifacts --arch arm64

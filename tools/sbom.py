@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ARTIFACT = ROOT / "roles" / "artifact"
 # What the roles of each kind of host install, by the names in the table; a test holds it complete.
 HOSTS = {
-    "gateway": ["bridge", "edge_telemetry"],
+    "gateway": ["ansible", "bridge", "edge_telemetry"],
     "core": [
         *("kafka", "jmx_exporter", "minio", "spark", "spark_kafka"),
         *("edge_telemetry", "postgresql_jdbc", "store_writer"),

@@ -143,7 +143,7 @@ def target(options: argparse.Namespace) -> list[str]:
 
 def project_files() -> list[Path]:
     """The files of this repository that make its wheel."""
-    folders = ("bridge", "simulator", "spark_app", "sql", "telemetry")
+    folders = ("bridge", "pull", "simulator", "spark_app", "sql", "telemetry")
     found = [ROOT / "pyproject.toml"]
     for folder in folders:
         found += sorted(p for p in (ROOT / folder).rglob("*") if p.suffix in {".py", ".sql"})

@@ -30,7 +30,7 @@ module: minio_user
 short_description: A user of a MinIO store
 description:
   - Makes a user whose policy, of the user's name, allows to read and write objects of some buckets,
-    or only to read them.
+    or only to read them, or only what C(rights) name.
   - Talks to MinIO's administration interface, so that a host needs no client program.
 options:
   endpoint: {description: URL of the store., type: str, required: true}
@@ -42,6 +42,11 @@ options:
   access_key: {description: Name of the user., type: str, required: true}
   secret_key: {description: Secret of the user., type: str, required: true}
   buckets: {description: Buckets that it may use., type: list, elements: str, required: true}
+  rights:
+    description:
+      - Patterns of names of objects by what the user may do with them, of C(read), C(write) and
+        C(remove); C(list) is whether it may see all names. Nothing else is allowed then.
+    type: dict
 author: The edge-telemetry authors
 """
 EXAMPLES = """
@@ -61,6 +66,7 @@ mended:
 """
 BUCKET_ACTIONS = ["s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
 READ_ACTIONS = ["s3:GetObject"]
+RIGHTS = {"read": "s3:GetObject", "write": "s3:PutObject", "remove": "s3:DeleteObject"}
 # Not to delete: what is written over is kept as a version.
 WRITE_ACTIONS = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"]
 # Else any user may make further keys for itself, which stay when it is gone.
@@ -146,10 +152,13 @@ class User:
     secret: str
     buckets: list[str]
     read_only: bool
+    rights: dict[str, Any] | None = None
 
     def policy(self) -> dict[str, Any]:
         """The policy that allows to use the buckets."""
         on = [f"arn:aws:s3:::{bucket}" for bucket in self.buckets]
+        if self.rights is not None:
+            return self.narrow(on, self.rights)
         inside = [f"{bucket}/*" for bucket in on]
         actions = READ_ACTIONS if self.read_only else READ_ACTIONS + WRITE_ACTIONS
         return {
@@ -157,6 +166,27 @@ class User:
             "Statement": [
                 {"Effect": "Allow", "Action": BUCKET_ACTIONS, "Resource": on},
                 {"Effect": "Allow", "Action": actions, "Resource": inside},
+                {"Effect": "Deny", "Action": FORBIDDEN_ACTIONS},
+            ],
+        }
+
+    @staticmethod
+    def narrow(on: list[str], rights: dict[str, Any]) -> dict[str, Any]:
+        """The policy that allows what rights name and nothing else."""
+        look = ["s3:GetBucketLocation"] + (["s3:ListBucket"] if rights.get("list") else [])
+        return {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": look, "Resource": on},
+                *(
+                    {
+                        "Effect": "Allow",
+                        "Action": [action],
+                        "Resource": [f"{bucket}/{name}" for bucket in on for name in rights[right]],
+                    }
+                    for right, action in RIGHTS.items()
+                    if rights.get(right)
+                ),
                 {"Effect": "Deny", "Action": FORBIDDEN_ACTIONS},
             ],
         }
@@ -189,7 +219,7 @@ def works(admin: Admin, user: User) -> bool:
         verify=admin.ca,
     )
     try:
-        client.head_bucket(Bucket=user.buckets[0])
+        client.get_bucket_location(Bucket=user.buckets[0])
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] in {403, 404}:
             return False
@@ -232,6 +262,7 @@ def main() -> None:
             "access_key": {"type": "str", "required": True, "no_log": False},
             "secret_key": {"type": "str", "required": True, "no_log": True},
             "buckets": {"type": "list", "elements": "str", "required": True},
+            "rights": {"type": "dict"},
         },
         supports_check_mode=True,
     )
@@ -245,7 +276,13 @@ def main() -> None:
         given["root_password"],
         given["ca"] or None,
     )
-    user = User(given["access_key"], given["secret_key"], given["buckets"], given["read_only"])
+    user = User(
+        given["access_key"],
+        given["secret_key"],
+        given["buckets"],
+        given["read_only"],
+        given["rights"],
+    )
     try:
         mended = apply(admin, user, check=module.check_mode)
     except (AdminError, ClientError) as error:

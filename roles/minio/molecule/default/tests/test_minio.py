@@ -104,6 +104,30 @@ def test_readers_read(host: Host) -> None:
     assert s3(host, READER, "s3.delete_object(Bucket='sensor-archive', Key='k')") == "AccessDenied"
 
 
+def test_users_of_few_rights_have_these_alone(host: Host) -> None:
+    guest, owner = ("guest", "for-tests-of-few-rights"), ("host", "for-tests-of-more")
+
+    def act(user: tuple[str, str], what: str, key: str) -> str:
+        return s3(host, user, f"bool(s3.{what}_object(Bucket='exchange', Key='{key}'))")
+
+    assert act(owner, "put", "offers/one") == "True"
+    assert act(guest, "get", "offers/one") == "True"
+    assert act(guest, "get", "offers/two") == "NoSuchKey"
+    assert act(guest, "put", "bids/guest") == "True"
+    for what, key in (("put", "offers/one"), ("put", "bids/other"), ("get", "bids/guest")):
+        assert act(guest, what, key) == "AccessDenied", (what, key)
+    assert act(guest, "delete", "bids/guest") == "AccessDenied"
+    names = "[o['Key'] for o in s3.list_objects_v2(Bucket='exchange')['Contents']]"
+    assert s3(host, guest, names) == "AccessDenied"
+    assert s3(host, owner, names) == "['bids/guest', 'offers/one']"
+    assert act(owner, "delete", "offers/one") == "True"
+    assert act(owner, "delete", "bids/guest") == "AccessDenied"
+    assert s3(host, guest, GET) == s3(host, owner, PUT) == "AccessDenied"
+    # Nothing is kept of what is written over.
+    versions = "s3.get_bucket_versioning(Bucket='exchange').get('Status')"
+    assert s3(host, ROOT, versions) == "None"
+
+
 def test_without_tls_nothing_is_served(host: Host) -> None:
     show = "curl -s -o /dev/null -w '%{http_code}'"
     assert host.run(f"{show} http://127.0.0.1:9000/minio/health/ready").stdout == "400"
