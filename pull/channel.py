@@ -130,6 +130,7 @@ class Known:
         version: name of the release that it has, and the digest of its files.
         failed: digests of releases that failed here, with the sequence under which they did.
         reason: why the last one of them did.
+        book: of the last release that was tried, for the reports to come.
     """
 
     sequence: int = 0
@@ -138,6 +139,7 @@ class Known:
     release: str = ""
     failed: dict[str, int] = field(default_factory=dict)
     reason: str = ""
+    book: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, said: Mapping[str, Any]) -> Known:

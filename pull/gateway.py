@@ -85,6 +85,8 @@ class Puller:
             "gateway": self.settings.gateway,
             "at": int(time.time()),
             "version": self.known.version,
+            # Of a kilobyte, and again each time: whoever looks later sees why, too.
+            "book": self.known.book,
         }
 
     def obey(self, channel: Channel) -> dict[str, Any]:
@@ -101,7 +103,7 @@ class Puller:
         say(f"taking release {channel.version} ({release})")
         folder = self.fetch(files, release)
         code, tail = self.install(folder, release)
-        outcome = self.outcome(release, code, tail)
+        outcome, self.known.book = self.outcome(release, code, tail)
         if outcome["state"] == "passed":
             self.known.version, self.known.release = channel.version, release
             self.known.failed.clear()
@@ -189,8 +191,10 @@ class Puller:
                 tail = [*tail, line.rstrip()][-_TAIL_LINES:]
         return process.returncode, tail
 
-    def outcome(self, release: str, code: int, tail: list[str]) -> dict[str, Any]:
-        """Return what came of a release, from the rollout's own book."""
+    def outcome(
+        self, release: str, code: int, tail: list[str]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what came of a release, and the rollout's own book that says so."""
         path = self.settings.home / "books" / f"rollout-{release}.json"
         book = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         state = book.get("gateways", {}).get(self.settings.host, {}).get("state", "")
@@ -199,10 +203,10 @@ class Puller:
             # Nobody answered, so nothing was measured: that says nothing of the release.
             if state == "back" and "Ask | " in why:
                 state = "unmeasured"
-            return {"state": state, "why": why, "book": book}
+            return {"state": state, "why": why}, book
         if state == "passed" and code == 0:
-            return {"state": "passed", "why": "", "book": book}
-        return {"state": "unready", "why": why or "\n".join(tail), "book": book}
+            return {"state": "passed", "why": ""}, book
+        return {"state": "unready", "why": why or "\n".join(tail)}, book
 
     def tidy(self, files: dict[str, File], folder: Path) -> None:
         """Remove what belongs to other releases; a card need not hold it."""
