@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 # A signature for another purpose does not count.
@@ -34,9 +35,8 @@ class Channel:
 
     Attributes:
         sequence: when it was published, in Unix seconds; a gateway takes no earlier one.
-        version: name of the release, for people.
+        version: name of the release, for people; who takes it first follows from it.
         percent: of the gateways that take it now.
-        seed: which ones come first follows from it.
         retry: a gateway on which the release failed under an earlier sequence tries once more.
         files: of the release, by name: `project.tar`, `artifacts/…`, `hosts/<gateway>.yml`.
     """
@@ -44,7 +44,6 @@ class Channel:
     sequence: int
     version: str
     percent: float
-    seed: str
     retry: int
     files: dict[str, File]
 
@@ -107,6 +106,12 @@ def key(name: str, file: File) -> str:
     """
     folder = name.removesuffix(".yml") if name.startswith("hosts/") else "files"
     return f"{folder}/{file.sha256}"
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest(files: Mapping[str, File]) -> str:
@@ -176,7 +181,7 @@ def decide(channel: Channel, known: Known, gateway: str, release: str) -> tuple[
     failed = known.failed.get(release)
     if failed is not None and failed >= channel.retry:
         return "failed", f"it waits for another release; this one failed: {known.reason}"
-    mine = place(gateway, channel.seed)
+    mine = place(gateway, channel.version)
     if mine >= channel.percent:
         return "waiting", f"its place is {mine:.2f}, and {channel.percent:g} percent are asked now"
     return "take", ""

@@ -7,7 +7,6 @@ measures it and goes back by itself where it has to.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -20,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pull.channel import Channel, ChannelError, File, Known, decide, digest, key, reasons
+from pull.channel import Channel, ChannelError, File, Known, decide, digest, key, reasons, sha256
 from pull.settings import Settings
 from pull.signature import verified
 from pull.store import MissingError, StoreError
@@ -217,12 +216,6 @@ class Puller:
         for path in folder.parent.iterdir():
             if path != folder:
                 shutil.rmtree(path)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pull.channel import NAMESPACE, ChannelError
 
-# Who signs, as the file of allowed signers names it; the same as in tools/bundle.py.
+# Who signs, as the file of allowed signers names it.
 SIGNER = "edge-telemetry"
 _ARMOUR = b"-----BEGIN SSH SIGNATURE-----"
 

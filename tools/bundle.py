@@ -20,12 +20,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pull.channel import sha256
+from pull.signature import SIGNER
 from tools.artifacts import fetch
 from tools.sbom import HOSTS
 
 ROOT = Path(__file__).resolve().parent.parent
-# Who signs, and for what: a signature for another purpose does not count.
-SIGNER = "edge-telemetry"
+# A signature for another purpose does not count.
 NAMESPACE = "edge-telemetry-bundle"
 PYTHON = {"trixie": "3.13", "forky": "3.14"}
 APT = """Dir "{root}";
@@ -118,12 +119,6 @@ def project(to: Path) -> None:
             member.uname = member.gname = "root"
             with (ROOT / name).open("rb") as file:
                 tar.addfile(member, file)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def contents(folder: Path) -> dict[str, str]:

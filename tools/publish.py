@@ -211,7 +211,6 @@ def publish(asked: Mapping[str, Any], options: argparse.Namespace) -> Iterator[s
             sequence,
             version,
             options.percent,
-            seed=version,
             retry=sequence if options.retry else 0,
             files=files,
         )

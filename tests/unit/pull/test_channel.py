@@ -22,7 +22,7 @@ FILES = {
     "hosts/gw1.yml": File("ff", 6),
     "hosts/gw2.yml": File("00", 7),
 }
-CHANNEL = Channel(100, "v1", 100.0, "v1", 0, FILES)
+CHANNEL = Channel(100, "v1", 100.0, 0, FILES)
 
 
 def test_a_channel_is_read_as_it_was_written() -> None:

@@ -18,7 +18,7 @@ from tools.identity import issue
 from tools.publish import PublishError, refuse_more, renewed, sealed, whole
 
 SETTINGS = {"mosquitto_users": [{"name": "bridge", "password": "sésame"}]}
-CHANNEL = Channel(2, "v1", 100, "v1", 0, {})
+CHANNEL = Channel(2, "v1", 100, 0, {})
 
 
 def test_settings_open_by_their_password_alone() -> None:
@@ -90,7 +90,7 @@ def test_a_certificate_is_signed_anew_for_the_same_key_and_only_in_time(tmp_path
 
 
 def test_no_more_gateways_get_what_failed() -> None:
-    few = Channel(1, "v1", 10, "v1", 0, {})
+    few = Channel(1, "v1", 10, 0, {})
     told = {"gw1": {"state": "back", "why": "gate probes", "wanted": "v1"}}
     with pytest.raises(PublishError, match=r"failed on 1 gateways(?s:.*)gw1: back .gate probes"):
         refuse_more(CHANNEL, few, told)

@@ -73,7 +73,7 @@ class Site:
         files = {name: content.file for name, content in contents.items()}
         for name, content in contents.items():
             self.store.put(key(name, files[name]), content.bytes())
-        return Channel(next(CLOCK), digest(files), 100, "seed", 0, files)
+        return Channel(next(CLOCK), digest(files), 100, 0, files)
 
     def publish(self, channel: Channel, signer: str = "release") -> None:
         self.store.put("channel", sign(channel.text(), FOLDER / signer))
