@@ -60,7 +60,7 @@ class Forwarder:
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": 0,
-                "linger.ms": 5,
+                "linger.ms": 1,
                 "compression.type": "lz4",
                 # Only the Kafka broker is to judge what is too large. A batch stays within
                 # batch.size, which every broker takes by default.

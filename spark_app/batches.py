@@ -94,6 +94,7 @@ class BatchHandler:
         prepare: makes the sink ready, or raises SinkFaultError; called again before each retry.
         find_place: tells where a query without a checkpoint begins: for each partition an offset
             before which the sink has everything, and the number of the next batch.
+        is_patient: other queries go first.
         fault: why the last batch was given up, for whoever keeps the query.
     """
 
@@ -106,6 +107,7 @@ class BatchHandler:
     notebook: Notebook
     stop: threading.Event
     dead_letters: DeadLetters | None = None
+    is_patient: bool = False
     fault: Exception | None = None
 
     def __call__(self, batch: DataFrame, batch_id: int) -> None:
@@ -146,7 +148,7 @@ class BatchHandler:
 
     def _write(self, readings: DataFrame, batch_id: int) -> Outcome:
         total = Outcome()
-        task = PartitionTask(self.write, batch_id)
+        task = PartitionTask(self.write, batch_id, self.is_patient)
         for row in readings.mapInArrow(task, OUTCOME_SCHEMA).collect():
             total.add(Outcome.from_json(row["outcome"]))
         return total

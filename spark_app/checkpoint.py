@@ -4,6 +4,9 @@ import logging
 import time
 from pathlib import Path
 
+# Of our jar: Hadoop's own starts a process for each permission that it sets, some at each batch.
+CHECKPOINT_FILES = ("spark.hadoop.fs.checkpoint.impl", "edge.telemetry.store.CheckpointFiles")
+
 _FIRST_BATCH = "first_batch"
 
 log = logging.getLogger("job")
@@ -19,6 +22,11 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         """Take a folder, there already or not."""
         self.folder = folder
+
+    @property
+    def address(self) -> str:
+        """For Spark's option `checkpointLocation`, in a session with CHECKPOINT_FILES."""
+        return f"checkpoint:{self.folder}"
 
     @property
     def is_new(self) -> bool:

@@ -98,7 +98,7 @@ class Detect:
             to_judge(records(self.query, starting, limit))
             .writeStream.queryName(self.query)
             .foreachBatch(self)
-            .option("checkpointLocation", str(self.folder))
+            .option("checkpointLocation", self.checkpoint.address)
             .trigger(processingTime=settings.detect_trigger)
             .start()
         )

@@ -1,5 +1,6 @@
 """The streaming job's entry: `spark-submit spark_app/job.py`. Wiring only."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -16,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from spark_app.batches import BatchHandler, DeadLetters
-from spark_app.checkpoint import Checkpoint
+from spark_app.checkpoint import CHECKPOINT_FILES, Checkpoint
 from spark_app.decode import decode
 from spark_app.devices import DeviceTable
 from spark_app.executors import PATIENCE_SECONDS, ExecutorWatch, count_executors
@@ -47,6 +48,7 @@ MIGRATION_MODULES = (("yoyo", "yoyo-migrations"),)
 ARCHIVE_MODULES = (("boto3", "boto3"), ("pyarrow", "pyarrow"), KAFKA_MODULE)
 
 _STOP_SECONDS = 20.0
+_NICENESS = 15
 
 log = logging.getLogger("job")
 
@@ -61,6 +63,8 @@ def main() -> int:
         log.critical("%s", error)
         return 2
     stop = threading.Event()
+    if settings.store_mode == "real-time":
+        _let_others_go_first()
     spark = _session(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -89,12 +93,27 @@ def main() -> int:
     return 0
 
 
+def _let_others_go_first() -> None:
+    """Have the driver's JVM and this process, which only plan and judge, yield to what stores.
+
+    Where the kernel shares processors among sessions, the niceness of a process counts only within
+    its own. Elsewhere the unit's CPUWeight says it.
+    """
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(_NICENESS), encoding="ascii")
+
+
 def _session(settings: JobSettings) -> SparkSession:
     builder = (
         SparkSession.builder.appName("streaming-job")
         .config("spark.sql.session.timeZone", "UTC")
         # A long batch of one query leaves task slots to the others.
         .config("spark.scheduler.mode", "FAIR")
+        .config(*CHECKPOINT_FILES)
+        # So much goes to Python at a time, and a patient task rests after each; a TCP socket would
+        # hold a batch as a whole.
+        .config("spark.sql.execution.arrow.maxRecordsPerBatch", 1000)
+        .config("spark.python.unix.domain.socket.enabled", "true")
     )
     if settings.store_mode == "real-time":
         # A task that Spark starts again reads its whole batch; a query, what is not stored yet.
@@ -125,13 +144,14 @@ def _keepers(
     archive = BatchHandler(
         "archive",
         Checkpoint(checkpoints / "archive"),
-        # Only with micro-batches the same Python processes also store.
-        ArchiveWriter(objects, is_patient=settings.store_mode == "real-time"),
+        ArchiveWriter(objects),
         objects.ensure_bucket,
         lambda: (next_offsets(objects, topic), 0),
         devices,
         ledger,
         stop,
+        # With micro-batches the same Python processes also store.
+        is_patient=settings.store_mode == "real-time",
     )
     if isinstance(store, RealTimeStore):
         start_store = partial(store.start, spark, partial(_records, spark, settings))
@@ -232,7 +252,7 @@ def _start(
         _records(spark, settings, handler.query, starting, limit)
         .writeStream.queryName(handler.query)
         .foreachBatch(handler)
-        .option("checkpointLocation", str(handler.checkpoint.folder))
+        .option("checkpointLocation", handler.checkpoint.address)
         .trigger(processingTime=trigger)
         .start()
     )

@@ -24,9 +24,6 @@ from spark_app.sinks.timescaledb import Database
 from spark_app.stores import kafka_of
 
 QUERY = "store"
-# Of the writer's jar: Hadoop's own starts a process for each permission that it sets.
-_CHECKPOINT_FILES = "edge.telemetry.store.CheckpointFiles"
-
 _TIMES = ("time", "sensor_ts", "received_at", "appended_at", "read_at")
 # In the order in which Reading.java takes them.
 WRITER_COLUMNS = (
@@ -124,14 +121,12 @@ class RealTimeStore:
         # The other mode's checkpoint would be out of date when it is wanted again.
         for folder in (self.checkpoint.folder, self.checkpoints / "store"):
             shutil.rmtree(folder, ignore_errors=True)
-        # At each batch's end rows wait for the checkpoint.
-        spark.conf.set("fs.checkpoint.impl", _CHECKPOINT_FILES)
         writer = _writer(spark, self._writer_settings(), first_batch)
         stream = (
             for_writer(records(self.query, starting_offsets(ends, topic, stored)))
             .writeStream.queryName(self.query)
             .outputMode("update")
-            .option("checkpointLocation", f"checkpoint:{self.checkpoint.folder}")
+            .option("checkpointLocation", self.checkpoint.address)
             .trigger(realTime=self.settings.store_batch)  # type: ignore[call-overload]
         )
         # PySpark's own foreach would send each row to a Python process.

@@ -1,7 +1,6 @@
 """Archive readings in S3: one Parquet object per batch and Kafka partition."""
 
 import io
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ PACKAGE = "boto3"
 
 _CREDENTIALS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"})
 _TAKEN_BY_US = frozenset({"BucketAlreadyOwnedByYou", "BucketAlreadyExists"})
-
-_NICENESS = 10
 
 # Clients outlive a batch: a Python worker serves many.
 _clients: dict["ObjectStore", Any] = {}
@@ -151,14 +148,9 @@ class ObjectStore:
 
 @dataclass(frozen=True)
 class ArchiveWriter:
-    """Writes a partition of readings (READING_COLUMNS and CONTROL_COLUMNS).
-
-    Attributes:
-        is_patient: its processes do nothing else, and let all others go first.
-    """
+    """Writes a partition of readings (READING_COLUMNS and CONTROL_COLUMNS)."""
 
     store: ObjectStore
-    is_patient: bool = False
 
     def __call__(self, table: pa.Table) -> Outcome:
         """Write one object for each Kafka partition in the table, of its accepted rows.
@@ -166,8 +158,6 @@ class ArchiveWriter:
         Raises:
             SinkFaultError: boto3 is missing or the store cannot take the object now.
         """
-        if self.is_patient:
-            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
         outcome = Outcome(
             rows_in=table.num_rows, payload_bytes=pc.sum(table["payload_bytes"]).as_py()
         )

@@ -5,15 +5,23 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import pyarrow as pa
 
 from spark_app.histogram import Histogram
 
 OUTCOME_SCHEMA = "outcome string"
+
+# Of patient tasks: a batch's work in one go would fill small machines for seconds.
+_NICENESS = 10
+_RESTS = 9  # times as long as the work before
+_LONGEST_REST_SECONDS = 5.0  # of a task in all
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -137,19 +145,38 @@ def _from_dict(values: dict[str, Any]) -> dict[str, Histogram]:
 Writer = Callable[[pa.Table], Outcome]
 
 
+def unhurried(items: Iterator[T]) -> Iterator[T]:
+    """Yield what comes, resting after each: whoever makes them then has to rest as well."""
+    rested = 0.0
+    begin = time.monotonic()
+    for item in items:
+        yield item
+        rest = min(_RESTS * (time.monotonic() - begin), _LONGEST_REST_SECONDS - rested)
+        time.sleep(rest)
+        rested += rest
+        begin = time.monotonic()
+
+
 @dataclass(frozen=True)
 class PartitionTask:
     """A writer in the form that `DataFrame.mapInArrow` takes.
 
     The batch's number comes this way because as a literal it would make Spark compile the plan
     anew for each batch.
+
+    Attributes:
+        is_patient: its process does nothing else, and lets all others go first.
     """
 
     write: Writer
     batch_id: int
+    is_patient: bool = False
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Write one partition; a fault is part of the outcome, not an exception."""
+        if self.is_patient:
+            os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+            batches = unhurried(batches)
         held = list(batches)
         if not held:
             return

@@ -115,6 +115,17 @@ def test_each_commit_is_synced(tmp_path: Path) -> None:
     file.close()
 
 
+def test_what_comes_one_by_one_shares_a_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.spool._APART_SECONDS", 1.0)
+    with running(tmp_path) as bench:
+        bench.fill([b"first"])
+        before = bench.committed
+        bench.fill([b"%d" % number for number in range(50)])
+        assert bench.committed - before == 1
+
+
 def test_order_is_kept_and_survives_the_end(tmp_path: Path) -> None:
     wanted = [b"%d" % number for number in range(3000)]
     with running(tmp_path) as bench:

@@ -1,5 +1,6 @@
 """What partitions report, put together."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,14 @@ import pyarrow as pa
 import pytest
 
 from spark_app.histogram import Histogram
-from spark_app.sinks.outcome import Fault, Outcome, PartitionTask, SinkFaultError, require
+from spark_app.sinks.outcome import (
+    Fault,
+    Outcome,
+    PartitionTask,
+    SinkFaultError,
+    require,
+    unhurried,
+)
 
 FIRST = Outcome(
     rows_in=10,
@@ -63,6 +71,32 @@ def test_writer_gets_the_batch_and_its_fault_becomes_part_of_the_outcome() -> No
     )
     assert seen[0]["batch_id"].to_pylist() == [7, 7, 7]
     assert not list(PartitionTask(fail, batch_id=7)(iter([])))
+
+
+def test_who_is_patient_rests_after_each_item_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    rests: list[float] = []
+
+    def rest(seconds: float) -> None:
+        nonlocal now
+        rests.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("time.sleep", rest)
+
+    def work() -> Iterator[int]:
+        nonlocal now
+        for number in range(100):
+            now += 0.1
+            yield number
+
+    assert list(unhurried(work())) == list(range(100))
+    assert rests[:2] == pytest.approx([0.9, 0.9])
+    assert sum(rests) == pytest.approx(5)
+    assert min(rests) >= 0
 
 
 def test_missing_module_is_named_with_its_cure(monkeypatch: pytest.MonkeyPatch) -> None:
