@@ -107,11 +107,16 @@ GROUP BY hour ORDER BY hour DESC
 def test_figures_are_those_of_the_database(
     hours: float, device: str, pipeline: Pipeline, report: Report
 ) -> None:
-    page = report(hours)
-    first, until = frame(page)
-    html, console = opened(page)
-    assert console == []
-    tables = Tables(html).rows
+    for _ in range(3):
+        page = report(hours)
+        first, until = frame(page)
+        html, console = opened(page)
+        assert console == []
+        tables = Tables(html).rows
+        of_queries = counted(pipeline.query(OF_QUERIES, first, until))
+        # A batch that was under way when the page was written is noted after it.
+        if [row[:4] for row in tables["queries"]] == of_queries:
+            break
     shown = {row[0]: row for row in tables["devices"]}
     of_devices = counted(pipeline.query(OF_DEVICES, first, until))
     assert of_devices
@@ -130,7 +135,6 @@ def test_figures_are_those_of_the_database(
         for stage, *percentiles, samples in pipeline.query(OF_STAGES, first)
     ]
     assert [[*row[:4], row[6]] for row in tables["stages"]] == stages
-    of_queries = counted(pipeline.query(OF_QUERIES, first, until))
     assert [row[:4] for row in tables["queries"]] == of_queries
     ledger = counted(pipeline.query(OF_LEDGER, first))
     assert [row[1:] for row in tables["ledger"] if row[1:] != ["0"] * 6] == ledger
