@@ -60,6 +60,7 @@ class Forwarder:
                 "enable.idempotence": True,
                 "acks": "all",
                 "message.timeout.ms": 0,
+                # The spool hands over in groups; this is for the last few of one.
                 "linger.ms": 1,
                 "compression.type": "lz4",
                 # Only the Kafka broker is to judge what is too large. A batch stays within

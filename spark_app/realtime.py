@@ -24,6 +24,7 @@ from spark_app.sinks.timescaledb import Database
 from spark_app.stores import kafka_of
 
 QUERY = "store"
+
 _TIMES = ("time", "sensor_ts", "received_at", "appended_at", "read_at")
 # In the order in which Reading.java takes them.
 WRITER_COLUMNS = (

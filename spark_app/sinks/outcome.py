@@ -147,13 +147,13 @@ Writer = Callable[[pa.Table], Outcome]
 
 def unhurried(items: Iterator[T]) -> Iterator[T]:
     """Yield what comes, resting after each: whoever makes them then has to rest as well."""
-    rested = 0.0
+    left = _LONGEST_REST_SECONDS
     begin = time.monotonic()
     for item in items:
         yield item
-        rest = min(_RESTS * (time.monotonic() - begin), _LONGEST_REST_SECONDS - rested)
+        rest = min(_RESTS * (time.monotonic() - begin), left)
         time.sleep(rest)
-        rested += rest
+        left -= rest
         begin = time.monotonic()
 
 
