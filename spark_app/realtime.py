@@ -103,12 +103,12 @@ class RealTimeStore:
         """Start the query.
 
         Args:
-            spark: with the writer's jar.
+            spark: with the jar of spark_app/jvm.
             records: from the query's name and Spark's option `startingOffsets` to decoded records.
 
         Raises:
-            SinkFaultError: Kafka or the database does not answer, there are too few task slots,
-                or Spark does not have the writer's jar.
+            SinkFaultError: Kafka or the database does not answer, or there are too few task slots.
+            RuntimeError: Spark does not have that jar.
         """
         topic = self.settings.raw_topic
         ends = kafka_ends(kafka_of(self.settings), topic)
@@ -122,10 +122,12 @@ class RealTimeStore:
         # The other mode's checkpoint would be out of date when it is wanted again.
         for folder in (self.checkpoint.folder, self.checkpoints / "store"):
             shutil.rmtree(folder, ignore_errors=True)
-        writer = _writer(spark, self._writer_settings(), first_batch)
+        # First the decoder, which says so if the jar is missing.
+        rows = for_writer(records(self.query, starting_offsets(ends, topic, stored)))
+        jvm: Any = spark._jvm  # noqa: SLF001
+        writer = jvm.edge.telemetry.store.StoreWriter(self._writer_settings(), first_batch)
         stream = (
-            for_writer(records(self.query, starting_offsets(ends, topic, stored)))
-            .writeStream.queryName(self.query)
+            rows.writeStream.queryName(self.query)
             .outputMode("update")
             .option("checkpointLocation", self.checkpoint.address)
             .trigger(realTime=self.settings.store_batch)  # type: ignore[call-overload]
@@ -186,12 +188,3 @@ def take_back(connection: Any, topic: str, ends: Mapping[int, tuple[int, int]]) 
         for partition, (_, end) in ends.items():
             for statement in _TAKE_BACK:
                 cursor.execute(statement, {"topic": topic, "partition": partition, "end": end})
-
-
-def _writer(spark: SparkSession, settings: dict[str, str], first_batch: int) -> Any:  # noqa: ANN401
-    try:
-        return spark._jvm.edge.telemetry.store.StoreWriter(settings, first_batch)  # type: ignore[union-attr]  # noqa: SLF001
-    except TypeError as error:
-        # What py4j takes for a package is not called.
-        text = "the jar of the store writer (spark_app/jvm) is not on Spark's class path"
-        raise SinkFaultError(Fault("unavailable", text)) from error
