@@ -1,13 +1,14 @@
 """Measure, beside the peers: `python -m benchmarks [PART ...]`.
 
 Starts its own Mosquitto, Kafka and PostgreSQL on loopback, ends only those, and writes
-results/bench.json and docs/benchmarks/bench.md; a part that is not run keeps its figures. Part
-`chain` installs and loads the demo's hosts, which stay (`make demo-down`). More than an hour with
-all parts; `--scale 0.1 --repeats 1` for a look.
+results/bench.json and docs/benchmarks/bench.md; a part that is not run keeps its figures, which
+docs/benchmarks/bench.json has too. Part `chain` installs and loads the demo's hosts, which stay
+(`make demo-down`). An hour and a half with all parts; `--scale 0.1 --repeats 1` for a look.
 """
 
 import argparse
 import importlib
+import shutil
 import signal
 import sys
 import tempfile
@@ -55,6 +56,7 @@ def main() -> int:
     if not options.no_page:
         images = report.plot(report.figures_of(results), report.PAGE.parent)
         report.PAGE.write_text(report.page(results, images), encoding="utf-8")
+        shutil.copyfile(report.RESULTS, report.KEPT)
     return int(len(runs) < len(options.parts))
 
 

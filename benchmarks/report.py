@@ -16,6 +16,8 @@ from benchmarks.services import ROOT
 
 RESULTS = ROOT / "results" / "bench.json"
 PAGE = ROOT / "docs" / "benchmarks" / "bench.md"
+# The figures behind the page, in git with it: what a new clone does not measure stays there.
+KEPT = PAGE.with_suffix(".json")
 # Load before a part; the one that came before it, and its own installing, leave some.
 _BUSY = 3
 # What a reader of the tables has to know.
@@ -83,15 +85,19 @@ class Run:
     figures: Sequence[Figure]
 
 
-def written(runs: Sequence[Run], parts: Sequence[str], path: Path = RESULTS) -> dict[str, Any]:
+def written(
+    runs: Sequence[Run], parts: Sequence[str], path: Path = RESULTS, kept: Path = KEPT
+) -> dict[str, Any]:
     """Put the figures of these parts in place of their older ones; return all that is there now.
 
     Args:
         runs: the parts that were measured.
         parts: all there are, in order.
-        path: where all figures are kept.
+        path: where all figures are written.
+        kept: where older ones are if they are not there.
     """
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    source = path if path.exists() else kept
+    before = json.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
     by_part = {run.part: run for run in runs}
     for part, facts in before.get("parts", {}).items():
         if part in parts and isinstance(facts, dict):

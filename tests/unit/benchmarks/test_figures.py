@@ -91,6 +91,8 @@ def test_a_part_that_is_not_run_keeps_its_figures(tmp_path: Path) -> None:
     results = written([Run("b", {"time": 2}, [Figure("b.x", "1/s", [5.0])])], parts, file)
     assert results["parts"] == {"a": {"time": 1}, "b": {"time": 2}, "c": {"time": 1}}
     assert figures_of(results) == [FIGURES["a.x"], Figure("b.x", "1/s", [5.0]), FIGURES["c.x"]]
+    # A new clone has no results but those that are kept with the page.
+    assert written([], parts, tmp_path / "new.json", kept=file) == results
 
 
 def test_the_load_is_what_a_broker_takes() -> None:
