@@ -27,8 +27,8 @@ def test_nobody_else_gets_in(host: Host) -> None:
 
 
 def test_it_is_set_up(host: Host) -> None:
-    # What it asks the network by, from network-config.
-    files = host.check_output("cat /etc/systemd/network/*cloud-init*")
+    # What it asks the network by: netplan made it of network-config.
+    files = host.check_output("cat /run/systemd/network/*wired*")
     assert "Name=e*" in files
     assert "DHCP=ipv4" in files
     assert host.check_output("date +%Z") == "UTC"
