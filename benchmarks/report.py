@@ -127,8 +127,8 @@ def figures_of(results: Mapping[str, Any]) -> list[Figure]:
 
 def page(results: Mapping[str, Any], images: Sequence[str]) -> str:
     """Return the page for people."""
-    lines = ["# Benchmarks", "", "Written by `python -m benchmarks`; every figure is in", ""]
-    lines[-2] += " `results/bench.json`."
+    source = "Written by `python -m benchmarks`; every figure is in [bench.json](bench.json)."
+    lines = ["# Benchmarks", "", source, ""]
     for part, facts in results["parts"].items():
         told = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in facts.items())
         busy = "; **the machine had other work**" if facts.get("load_average", 0) > _BUSY else ""
