@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 from testinfra.host import Host
 
 from tests.grafana.boards import BOARDS, chosen_in_tests, queries
@@ -18,6 +22,17 @@ pytestmark = pytest.mark.skipif(
 )
 CA = "/etc/edge-telemetry/tls/grafana/ca.pem"
 ADMIN = "admin:for-tests-alone"
+PICTURES = Path(__file__).resolve().parents[5] / "results"
+# As the npm package @grafana/e2e-selectors names them, from Grafana 10.2.3 on.
+USER, PASSWORD, ENTER, IN_ERROR = (
+    f'[data-testid="data-testid {name}"]'
+    for name in (
+        "Username input field",
+        "Password input field",
+        "Login button",
+        "Panel status error",
+    )
+)
 
 
 def api(host: Host, path: str, user: str = ADMIN, body: Any = None) -> tuple[int, Any]:
@@ -54,6 +69,39 @@ def test_no_panel_is_in_error(host: Host, query: Any) -> None:
     result = answer["results"][target["refId"]]
     assert (status, result.get("error")) == (200, None)
     assert result["frames"]
+
+
+@pytest.fixture
+def browser(host: Host) -> Iterator[Page]:
+    """A page of someone who has logged in, in a browser on the controller."""
+    address = host.check_output("hostname --all-ip-addresses").split()[0]
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium-headless-shell"), args=["--no-sandbox"]
+        )
+        # The authority is the tests' own; that it is the right one is tested with curl above.
+        page = chromium.new_page(
+            base_url=f"https://{address}:3000",
+            ignore_https_errors=True,
+            viewport={"width": 1600, "height": 2400},
+        )
+        page.goto("/login")
+        name, password = ADMIN.split(":")
+        page.fill(USER, name)
+        page.fill(PASSWORD, password)
+        page.click(ENTER)
+        page.wait_for_url(lambda url: "/login" not in url)
+        yield page
+        chromium.close()
+
+
+@pytest.mark.parametrize("uid", BOARDS)
+def test_a_browser_shows_the_dashboard(browser: Page, uid: str) -> None:
+    browser.goto(f"/d/{uid}?from=now-6h&to=now&kiosk")
+    browser.wait_for_load_state("networkidle")
+    PICTURES.mkdir(exist_ok=True)
+    browser.screenshot(path=PICTURES / f"grafana-{uid}.png")
+    expect(browser.locator(IN_ERROR)).to_have_count(0)
 
 
 def test_the_organisation_is_named(host: Host) -> None:

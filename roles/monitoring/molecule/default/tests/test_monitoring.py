@@ -72,19 +72,23 @@ def received(core: Host) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     core.check_output("systemctl stop receiver")
 
 
+def publish(gateway: Host, device: str, seq: int, humidity: float) -> None:
+    """Sends a reading as a device of the gateway, with the password that the controller made."""
+    secrets = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], ".secrets", "devices", "watched-gw")
+    password = (secrets / f"{device}.password").read_text(encoding="utf-8").strip()
+    payload = {"device_id": device, "seq": seq, "temperature": 20, "humidity": humidity}
+    gateway.check_output(
+        "mosquitto_pub -h localhost -p 8883 --cafile /etc/edge-telemetry/tls/mosquitto/ca.pem"
+        f" -u {device} -P {password} -q 1 -t sensors/site/{device}/telemetry"
+        f" -m {shlex.quote(json.dumps(payload))}"
+    )
+
+
 @pytest.fixture(scope="module", autouse=True)
 def readings(core: Host, gateway: Host, hosts: dict[str, Host]) -> None:
     """Readings, one of them left out, and a backup: else some figures are not there."""
-    # As the controller has made it.
-    secrets = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"], ".secrets", "devices", "watched-gw")
-    password = (secrets / "probe.password").read_text(encoding="utf-8").strip()
     for seq in (1, 2, 4):
-        payload = json.dumps({"device_id": "probe", "seq": seq, "temperature": 20, "humidity": 40})
-        gateway.check_output(
-            "mosquitto_pub -h localhost -p 8883 --cafile /etc/edge-telemetry/tls/mosquitto/ca.pem"
-            f" -u probe -P {password} -q 1 -t sensors/site/probe/telemetry"
-            f" -m {shlex.quote(payload)}"
-        )
+        publish(gateway, "probe", seq, humidity=40)
     hosts["watched-db"].check_output("systemctl start sensordb-backup@full")
     wait_for(lambda: query(core, "sql_edge_device_last_reading_timestamp_seconds"), 180)
 
@@ -234,6 +238,32 @@ def test_gateway_that_is_away_is_one_alert(
     assert found.pop("HostDown") == "active"
     assert set(found.values()) == {"suppressed"}
     assert "MetricsUnreachable" not in {a["labels"]["alertname"] for a in received()}
+
+
+def test_anomalies_of_a_gateway_are_one_alert_until_they_are_marked_as_false(
+    core: Host, gateway: Host, hosts: dict[str, Host], received: Callable[[], list[dict[str, Any]]]
+) -> None:
+    for device in ("odd1", "odd2"):
+        publish(gateway, device, 1, humidity=130)
+
+    def told(status: str) -> list[dict[str, Any]]:
+        return [
+            alert
+            for alert in received()
+            if alert["labels"]["alertname"] == "AnomaliesFound" and alert["status"] == status
+        ]
+
+    found = wait_for(lambda: told("firing"), 240)
+    labels = {(alert["labels"]["gateway"], alert["labels"]["kind"]) for alert in found}
+    assert labels == {("watched-gw", "impossible")}
+    mark = (
+        "SELECT mark_false_alarm(device_id, quantity, kind, time) FROM anomalies"
+        " WHERE device_id IN ('odd1', 'odd2')"
+    )
+    hosts["watched-db"].check_output(
+        f"runuser -u postgres -- psql -At sensordb -c {shlex.quote(mark)}"
+    )
+    wait_for(lambda: told("resolved"), 240)
 
 
 def test_expired_certificate_is_told(
