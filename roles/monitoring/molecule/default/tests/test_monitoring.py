@@ -241,7 +241,7 @@ def test_gateway_that_is_away_is_one_alert(
 
 
 def test_anomalies_of_a_gateway_are_one_alert_until_they_are_marked_as_false(
-    core: Host, gateway: Host, hosts: dict[str, Host], received: Callable[[], list[dict[str, Any]]]
+    gateway: Host, hosts: dict[str, Host], received: Callable[[], list[dict[str, Any]]]
 ) -> None:
     for device in ("odd1", "odd2"):
         publish(gateway, device, 1, humidity=130)
