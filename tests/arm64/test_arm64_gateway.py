@@ -34,7 +34,8 @@ def root() -> Path:
     if not Path("/proc/sys/fs/binfmt_misc/qemu-aarch64").exists():
         pytest.fail(
             "no qemu for arm64: mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc; "
-            "apt-get install qemu-user-static binfmt-support arch-test"
+            "apt-get install mmdebstrap qemu-user-static binfmt-support arch-test; "
+            "update-binfmts --enable qemu-aarch64"
         )
     if not (ROOT / "usr/sbin/mosquitto").exists():
         debian = ["mmdebstrap", "--quiet", "--architectures=arm64", "--variant=apt"]
