@@ -33,18 +33,19 @@ _SECONDS = 300
 
 @dataclass(frozen=True)
 class Door:
-    """A port that speaks TLS, and what testssl.sh has to be told to begin it."""
+    """A port that speaks TLS, what testssl.sh has to be told to begin it, and who vouches for it."""
 
     name: str
     address: str
     begins: tuple[str, ...] = ()
+    authority: str = "ca1"
 
 
 def doors(system: System) -> Iterator[Door]:
     """All of the demo's hosts."""
     for port in (8883, 8884, 8885):
         yield Door(f"MQTT {port}", f"{system.gateway}:{port}")
-    yield Door("Kafka 9092", f"{system.core}:9092")
+    yield Door("Kafka 9092", f"{system.core}:9092", authority="kafka1")
     yield Door("S3 9000", f"{system.core}:9000")
     yield Door("PostgreSQL 5432", f"{system.database}:5432", ("--starttls", "postgres"))
 
@@ -63,7 +64,7 @@ def scan_tls(system: System, folder: Path) -> dict[str, Any]:
         file = folder / f"testssl-{door.address}.json"
         asks = ("--protocols", "--std", "--fs", "--server-defaults", "--vulnerable")
         quiet = ("--quiet", "--color", "0", "--warnings", "batch")
-        trust = ("--add-ca", str(system.authority("ca1")))
+        trust = ("--add-ca", str(system.authority(door.authority)))
         subprocess.run(
             [program, *quiet, *asks, *trust, *door.begins, "--jsonfile", str(file), door.address],
             check=False,
