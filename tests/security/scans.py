@@ -33,7 +33,7 @@ _SECONDS = 300
 
 @dataclass(frozen=True)
 class Door:
-    """A port that speaks TLS, what testssl.sh has to be told to begin it, and who vouches for it."""
+    """A port that speaks TLS, what testssl.sh is told to begin it, and who vouches for it."""
 
     name: str
     address: str
