@@ -77,6 +77,12 @@ def test_a_machine_that_hangs_is_reset(host: Host) -> None:
     assert "RuntimeWatchdogSec=15" in said
 
 
+def test_a_login_leaves_no_core_dump(host: Host) -> None:
+    # As PAM sets it for whoever logs in.
+    login = "su - -s /bin/sh -c 'ulimit -H -c' "
+    assert {host.check_output(login + user) for user in ("root", "nobody")} == {"0"}
+
+
 def test_chrony_is_confined(host: Host) -> None:
     assert exposure(host, "chrony") <= 3.0
 
