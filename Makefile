@@ -86,9 +86,9 @@ test-full: export EDGE_LONG := 1
 test-full: test ## the same in full, and the scenarios that take long
 	@$(IN_HOSTS) sh tools/scenarios.sh single_node rollout bundle enroll pull $(addprefix roles/,$(LONG_ROLES))
 
-test-arm64: ## nightly: artifacts for arm64, and a gateway's programs under qemu-user
+test-arm64: ## nightly: artifacts for arm64, and a gateway on an emulated machine
 	python -m tools.artifacts --arch arm64
-	pytest tests/arm64
+	@$(IN_HOSTS) sh tools/scenarios.sh arm64
 
 audit: ## look the locked packages up among known vulnerabilities (asks PyPI)
 	@for lock in requirements/*.txt roles/artifact/files/locks/*.txt; do \
@@ -106,7 +106,7 @@ lint: ## ruff, mypy, yamllint, ansible-lint
 	ansible-lint site.yml playbooks inventories roles molecule
 
 unit: ## tests that need no test host
-	pytest --ignore=tests/demo --ignore=tests/arm64 tests
+	pytest --ignore=tests/demo tests
 
 scenarios: ## the scenario of each role
 	@$(IN_HOSTS) sh tools/scenarios.sh $(addprefix roles/,$(ROLES))

@@ -1,4 +1,16 @@
 # Makes disk.img, vmlinuz and initrd.img of Debian 13 for arm64 in a folder: image.sh FOLDER PACKAGES
+for program in qemu-system-aarch64 mmdebstrap mke2fs; do
+  command -v $program >/dev/null || {
+    echo "image.sh: $program is missing: apt-get install qemu-system-arm mmdebstrap e2fsprogs" >&2
+    exit 1
+  }
+done
+[ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || {
+  echo "image.sh: packages for arm64 cannot be set up here: mount -t binfmt_misc binfmt_misc" \
+    "/proc/sys/fs/binfmt_misc; apt-get install qemu-user-static binfmt-support arch-test;" \
+    "update-binfmts --enable qemu-aarch64" >&2
+  exit 1
+}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mmdebstrap --quiet --architectures=arm64 --variant=minbase --include="$2" \
