@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -37,7 +37,7 @@ def main() -> int:
     """Try all, print the score, and return 1 if a change was not noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.security.mutations", description=__doc__)
     parser.add_argument("--roles", nargs="*", default=[], help="also these roles' settings")
-    parser.add_argument("--result", type=Path, help="write the score there, as JSON")
+    parser.add_argument("--result", type=Path, help="add to this score, as JSON")
     options = parser.parse_args()
     with copy_of_the_tree() as tree:
         results = []
@@ -45,20 +45,26 @@ def main() -> int:
             results.append(result)
             verdict = "noticed" if result.noticed else _UNNOTICED
             print(f"{verdict:<15}{result.setting}", flush=True)
+            if options.result:
+                keep(options.result, result)
     noticed = sum(result.noticed for result in results)
     sys.stdout.write(f"{noticed} of {len(results)} noticed\n")
-    if options.result:
-        settings = {str(result.setting): result.noticed for result in results}
-        report = {"score": round(noticed / len(results), 3), "settings": settings}
-        options.result.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     return 0 if noticed == len(results) else 1
+
+
+def keep(file: Path, result: Result) -> None:
+    """Add a result to the file, in which those of other runs stay."""
+    known = json.loads(file.read_text(encoding="utf-8"))["settings"] if file.exists() else {}
+    settings = known | {str(result.setting): result.noticed}
+    report = {"score": round(sum(settings.values()) / len(settings), 3), "settings": settings}
+    file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
 def of_units(tree: Path) -> Iterator[Result]:
     """Settings that a test without hosts holds."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-x"]
     chosen = [setting for setting in SETTINGS if not setting.role]
-    require_success([*pytest, *sorted({setting.test for setting in chosen})], tree)
+    require_success([*pytest, *sorted({setting.test for setting in chosen})], tree, {})
     for setting in chosen:
         with changed(tree, setting):
             yield Result(setting, is_noticed([*pytest, setting.test], tree, {}))
@@ -67,20 +73,21 @@ def of_units(tree: Path) -> Iterator[Result]:
 def of_roles(tree: Path, roles: list[str]) -> Iterator[Result]:
     """Settings that the scenario of a role holds."""
     chosen = [setting for setting in SETTINGS if setting.role in roles]
-    for role, settings in groupby(chosen, lambda setting: setting.role):
+    verify = ["molecule", "verify"]
+    for role, group in groupby(chosen, lambda setting: setting.role):
         folder = tree / "roles" / role
+        settings = list(group)
         try:
             molecule(folder, "converge")
-            require_success(["molecule", "verify"], folder)
+            require_success(verify, folder, only(setting.test for setting in settings))
             for setting in settings:
                 with changed(tree, setting):
                     if setting.anew:
                         molecule(folder, "destroy")
                     # One that does not even come up was noticed.
                     came_up = molecule(folder, "converge") == 0
-                    only = {"PYTEST_ADDOPTS": f"-x -k '{setting.test}'"}
-                    verify = ["molecule", "verify"]
-                    yield Result(setting, not came_up or is_noticed(verify, folder, only))
+                    noticed = not came_up or is_noticed(verify, folder, only([setting.test]))
+                    yield Result(setting, noticed)
                 molecule(folder, "converge")
         finally:
             molecule(folder, "destroy")
@@ -92,14 +99,19 @@ def molecule(folder: Path, step: str) -> int:
     return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode
 
 
-def require_success(command: list[str], folder: Path) -> None:
+def only(tests: Iterable[str]) -> dict[str, str]:
+    """What makes pytest run these alone, by their names, inside of Molecule."""
+    return {"PYTEST_ADDOPTS": f"-x -k '{' or '.join(sorted(set(tests)))}'"}
+
+
+def require_success(command: list[str], folder: Path, environment: dict[str, str]) -> None:
     """See that the tests pass while nothing is changed: else their failing means nothing.
 
     Raises:
         RuntimeError: they do not.
     """
-    if is_noticed(command, folder, {}):
-        message = f"tests fail as things are: {' '.join(command)}"
+    if is_noticed(command, folder, environment):
+        message = f"tests fail as things are: {' '.join(command)} in {folder}, {environment}"
         raise RuntimeError(message)
 
 

@@ -22,7 +22,7 @@ def test_it_has_a_raspberry_pis_processor_and_pages(host: Host) -> None:
 
 
 def test_services_run(host: Host) -> None:
-    for name in ("mosquitto", "mqtt-bridge", "kafka", "chrony", "nftables"):
+    for name in ("mosquitto", "mqtt-bridge", "kafka", "chrony", "edge-firewall"):
         assert host.service(name).is_running, name
 
 
