@@ -57,8 +57,8 @@ def world(
         create_topic(broker, DEAD, 1)
         job = StoreJob(folder, broker, scratch, request.param, _SETTINGS)
         job.ask(_REFUSE_66)
-        job.start()
         try:
+            job.start()
             yield job, Sensors(broker)
         finally:
             job.stop()

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,5 +43,11 @@ def test_with_this_server(host: Host, admin_dsn: str, tests: str) -> None:
         "EDGE_TEST_PG_DUMP": f"podman exec {host.backend.name} pg_dump",
     }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests]
-    result = subprocess.run(command, cwd=ROOT, env=environment, check=False, timeout=900)
-    assert result.returncode == 0
+    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    try:
+        assert process.wait(timeout=900) == 0
+    except subprocess.TimeoutExpired:
+        # As by Ctrl-C: pytest then stops what its tests started.
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+        raise
