@@ -78,7 +78,9 @@ def of_roles(tree: Path, roles: list[str]) -> Iterator[Result]:
         folder = tree / "roles" / role
         settings = list(group)
         try:
-            molecule(folder, "converge")
+            if molecule(folder, "converge") != 0:
+                message = f"molecule converge fails as things are in {folder}"
+                raise RuntimeError(message)
             require_success(verify, folder, only(setting.test for setting in settings))
             for setting in settings:
                 with changed(tree, setting):
