@@ -217,8 +217,13 @@ OF_ROLES = (
     Setting(
         SANDBOX, "ProtectSystem: strict", "ProtectSystem: false", "confined", "systemd_service"
     ),
+    # It also brings what NoNewPrivileges says, which alone changes nothing.
     Setting(
-        SANDBOX, "NoNewPrivileges: true", "NoNewPrivileges: false", "confined", "systemd_service"
+        SANDBOX,
+        'SystemCallFilter: ["", "@system-service", "~@privileged @resources"]',
+        "SystemCallFilter: []",
+        "confined",
+        "systemd_service",
     ),
     Setting(
         "roles/systemd_service/tasks/main.yml",
