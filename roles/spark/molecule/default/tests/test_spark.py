@@ -111,6 +111,8 @@ def test_master_knows_its_worker_after_a_kill(host: Host) -> None:
         time.sleep(1)
 
 
+# Who knows the secret has run the same job before.
+@pytest.mark.usefixtures("found")
 @pytest.mark.parametrize("secret", ["", "spark.authenticate.secret guessed"])
 def test_a_stranger_runs_nothing(host: Host, secret: str) -> None:
     """Neither an application that proves nothing, nor one with another secret."""
