@@ -122,7 +122,7 @@ def test_after_the_end_of_the_certificate_readings_wait_until_it_is_renewed(
 ) -> None:
     trusted = "ca1" if served(host).issuer.rfc4514_string().endswith("ca1") else NEW
     authority = Identity(AUTHORITIES / f"{trusted}.crt", AUTHORITIES / f"{trusted}.key")
-    ended = Maker(tmp_path).signed("127.0.0.1", authority, days=-1)
+    ended = Maker(tmp_path).signed(address(host), authority, days=-1)
     with load(host, authority.certificate) as (site, sent):
         for file, name in ((ended.certificate, "certificate"), (ended.key, "key")):
             # In place, so that owner and rights stay.
