@@ -288,9 +288,9 @@ def test_expired_certificate_is_told(
 def test_metrics_of_every_panel_were_there(core: Host) -> None:
     wanted = {name for found in queries("prometheus") for name in names(promql(found))}
     assert len(wanted) > len(JOBS)
-    # MinIO counts what its buckets hold every few minutes, later where the machine is busy.
-    wait_for(lambda: query(core, "minio_bucket_usage_total_bytes"), 900)
-    assert wanted - set(get(core, f"{PROMETHEUS}/api/v1/label/__name__/values")["data"]) == set()
+    url = f"{PROMETHEUS}/api/v1/label/__name__/values"
+    # Some are counted minutes after the start.
+    wait_for(lambda: wanted <= set(get(core, url)["data"]), 400)
 
 
 def test_watching_costs_little_memory(hosts: dict[str, Host]) -> None:
