@@ -71,7 +71,7 @@ def test_no_panel_is_in_error(host: Host, query: Any) -> None:
     assert result["frames"]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser(host: Host) -> Iterator[Page]:
     """A page of someone who has logged in, in a browser on the controller."""
     address = host.check_output("hostname --all-ip-addresses").split()[0]

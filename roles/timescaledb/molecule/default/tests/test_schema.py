@@ -43,11 +43,10 @@ def test_with_this_server(host: Host, admin_dsn: str, tests: str) -> None:
         "EDGE_TEST_PG_DUMP": f"podman exec {host.backend.name} pg_dump",
     }
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tests]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    # A group of its own, so that what its tests started ends with it.
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, process_group=0)
     try:
         assert process.wait(timeout=900) == 0
     except subprocess.TimeoutExpired:
-        # As by Ctrl-C: pytest then stops what its tests started.
-        process.send_signal(signal.SIGINT)
-        process.wait(timeout=120)
+        os.killpg(process.pid, signal.SIGKILL)
         raise
